@@ -1,0 +1,46 @@
+# `make demo` trains a small language model; `make test` is what has to pass before a change lands.
+PYTHON ?= python3
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint bench clean
+
+help:
+	@echo "make demo      train a small Llama on the standard library's source and let it write (about 2 minutes)"
+	@echo "make test      lint, the fast tests and the doctests"
+	@echo "make test-all  the same with the slow tests"
+	@echo "make lint      ruff and mypy"
+	@echo "make bench     time Arrax against NumPy and Apple's MLX on this machine"
+	@echo "make clean     remove the virtual environment and the caches"
+
+# The stamp is renewed whenever pyproject.toml changes; an environment that exists is reused.
+$(READY): pyproject.toml
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[test,demo]'
+	touch $@
+
+demo: $(READY)
+	$(PY) -m arrax demo $(ARGS)
+
+lint: $(READY)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+test: lint
+	$(PY) -m pytest -q -n $(WORKERS) -m 'not slow'
+	$(PY) -m pytest -q -p no:cacheprovider --doctest-modules src/arrax
+
+test-all: lint
+	$(PY) -m pytest -q -n $(WORKERS)
+	$(PY) -m pytest -q -p no:cacheprovider --doctest-modules src/arrax
+
+bench: $(READY)
+	$(PY) benchmarks/bench.py --json build/mlx.json $(ARGS)
+	$(PY) -m arrax bench --against build/mlx.json $(ARGS)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

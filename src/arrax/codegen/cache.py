@@ -1,0 +1,95 @@
+"""Object code on disk.
+
+Under ``ARRAX_CACHE`` (a folder; empty: no cache on disk), by default the user's cache folder. Each file ends with a
+checksum of its content, is written beside its place and then renamed, so that several processes and sudden ends do no
+harm; a folder that cannot be written is no cache. The least recently used files go when the folder grows beyond
+``LIMIT`` bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import tempfile
+
+LIMIT = 256 << 20
+_CHECKSUM = 16
+_SWEEP_EVERY = 64
+
+_written = 0
+
+
+def folder() -> pathlib.Path | None:
+    """Where the cache is; None where there is to be none."""
+    chosen = os.environ.get("ARRAX_CACHE")
+    if chosen is not None:
+        return pathlib.Path(chosen) if chosen else None
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return pathlib.Path(base) / "arrax" if base else pathlib.Path.home() / ".cache" / "arrax"
+    except RuntimeError:
+        return None
+
+
+def digest(key: str) -> str:
+    return hashlib.blake2b(key.encode(), digest_size=24).hexdigest()
+
+
+def _checksum(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=_CHECKSUM).digest()
+
+
+def read(name: str) -> bytes | None:
+    """The content stored under a name; None where there is none or it is damaged."""
+    root = folder()
+    if root is None:
+        return None
+    path = root / f"{name}.o"
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    content = data[:-_CHECKSUM]
+    if len(data) <= _CHECKSUM or data[-_CHECKSUM:] != _checksum(content):
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(path)
+    return content
+
+
+def write(name: str, content: bytes) -> None:
+    """Stores content under a name, if it can."""
+    global _written
+    root = folder()
+    if root is None:
+        return
+    temporary = None
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=root, suffix=".new")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content + _checksum(content))
+        os.replace(temporary, root / f"{name}.o")
+    except OSError:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+        return
+    _written += 1
+    if _written % _SWEEP_EVERY == 1:
+        sweep(root)
+
+
+def sweep(root: pathlib.Path) -> None:
+    """Removes the files that were not used for longest until the folder is within its limit."""
+    with contextlib.suppress(OSError):
+        files = [(e.stat().st_mtime, e.stat().st_size, e.path) for e in os.scandir(root) if e.name.endswith(".o")]
+        total = sum(size for _, size, _ in files)
+        for _, size, path in sorted(files):
+            if total <= LIMIT:
+                break
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+            total -= size

@@ -1,0 +1,273 @@
+"""Symbolic integers: sizes, strides and coordinates.
+
+Every coordinate and every address is a polynomial with integer coefficients over *letters*: sizes of axes, run-time
+arguments (where a slice begins), loop variables, and atoms (a quotient, a remainder, a position read from data). Two
+axes have the same letter exactly if they have the same size, and a size that a reshape splits is written as the product
+of its parts, so that most maps of coordinates stay polynomials and equal ones are equal as they stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from arrax.graph.node import Node, Shape
+from arrax.prims.view import reshape_groups
+
+
+class Poly:
+    """A polynomial: products of letters (sorted tuples) and their coefficients."""
+
+    __slots__ = ("_hash", "terms")
+
+    def __init__(self, terms: dict[tuple[int, ...], int]) -> None:
+        self.terms = terms
+        self._hash: int | None = None
+
+    def __add__(self, other: Poly | int) -> Poly:
+        if isinstance(other, int):
+            other = constant(other)
+        if not other.terms:
+            return self
+        if not self.terms:
+            return other
+        terms = dict(self.terms)
+        for letters, k in other.terms.items():
+            k += terms.get(letters, 0)
+            if k:
+                terms[letters] = k
+            else:
+                del terms[letters]
+        return Poly(terms)
+
+    def __sub__(self, other: Poly | int) -> Poly:
+        return self + (other * -1)
+
+    def __mul__(self, other: Poly | int) -> Poly:
+        if isinstance(other, int):
+            if other == 1:
+                return self
+            return Poly({t: k * other for t, k in self.terms.items()}) if other else ZERO
+        if other.terms == {(): 1}:
+            return self
+        if self.terms == {(): 1}:
+            return other
+        terms: dict[tuple[int, ...], int] = {}
+        for a, j in self.terms.items():
+            for b, k in other.terms.items():
+                key = tuple(sorted(a + b)) if a and b else a or b
+                terms[key] = terms.get(key, 0) + j * k
+        return Poly({t: k for t, k in terms.items() if k})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Poly) and self.terms == other.terms
+
+    def __hash__(self) -> int:
+        if self._hash is None:
+            self._hash = hash(frozenset(self.terms.items()))
+        return self._hash
+
+    @property
+    def value(self) -> int | None:
+        """The number that this is, if it is one."""
+        if not self.terms:
+            return 0
+        return self.terms.get(()) if len(self.terms) == 1 else None
+
+    def letters(self) -> set[int]:
+        return {x for t in self.terms for x in t}
+
+    def coefficient(self, letter: int) -> Poly:
+        """What the letter is multiplied with (it occurs at most once in a term of an address)."""
+        terms = {}
+        for t, k in self.terms.items():
+            if letter in t:
+                i = t.index(letter)
+                terms[t[:i] + t[i + 1 :]] = k
+        return Poly(terms)
+
+    def without(self, letter: int) -> Poly:
+        return Poly({t: k for t, k in self.terms.items() if letter not in t})
+
+    def substitute(self, letter: int, value: Poly) -> Poly:
+        c = self.coefficient(letter)
+        return self if not c.terms else self.without(letter) + c * value
+
+    def divide(self, other: Poly) -> tuple[Poly, Poly]:
+        """Quotient and remainder, term by term, by a single product of letters."""
+        if len(other.terms) != 1:
+            return ZERO, self
+        ((divisor, d),) = other.terms.items()
+        quotient, rest = {}, {}
+        for t, k in self.terms.items():
+            left = list(t)
+            for x in divisor:
+                if x not in left:
+                    break
+                left.remove(x)
+            else:
+                if k % d == 0:
+                    quotient[tuple(left)] = k // d
+                    continue
+            rest[t] = k
+        return Poly(quotient), Poly(rest)
+
+
+def constant(n: int) -> Poly:
+    return Poly({(): n}) if n else ZERO
+
+
+ZERO = Poly({})
+ONE = Poly({(): 1})
+
+
+class SplitAxis(Exception):
+    """A map of coordinates would be a polynomial if this loop variable were two: var = first · inner + second."""
+
+    def __init__(self, letter: int, outer: Poly, inner: Poly) -> None:
+        super().__init__("split")
+        self.letter = letter
+        self.outer = outer
+        self.inner = inner
+
+
+class Symbols:
+    """The letters of one plan: what each stands for, and the sizes' and arguments' values in the current evaluation."""
+
+    def __init__(self) -> None:
+        self.kinds: list[tuple] = []
+        self.numbers: list[int] = []  # the letters whose value an evaluation supplies, in order of `values`
+        self._interned: dict[tuple, int] = {}
+        self._factors: dict[int, tuple[int, ...]] = {}
+        self._sizes: dict[int, Poly] = {}
+        self._polys: dict[int, Poly] = {}
+        self.bounds: dict[int, Poly] = {}  # loop variable -> number of iterations, for the group at hand
+        self.splittable: set[int] = set()  # those of them that may become two
+
+    def letter(self, *kind: Any) -> int:
+        found = self._interned.get(kind)
+        if found is None:
+            found = self._interned[kind] = len(self.kinds)
+            self.kinds.append(kind)
+        return found
+
+    def poly(self, letter: int) -> Poly:
+        found = self._polys.get(letter)
+        if found is None:
+            found = self._polys[letter] = Poly({(letter,): 1})
+        return found
+
+    def learn(self, order: list[Node]) -> None:
+        """Finds out which sizes are products of others, from the reshapes of the graph."""
+        for node in order:
+            if node.prim.name == "reshape":
+                for left, right in reshape_groups(node.inputs[0].shape, node.shape):
+                    a = [node.inputs[0].shape[i] for i in left]
+                    b = [node.shape[j] for j in right]
+                    whole, parts = (a, b) if len(a) == 1 else (b, a)
+                    if len(whole) == 1 and len(parts) > 1 and whole[0] not in self._factors:
+                        self._factors[whole[0]] = tuple(parts)
+
+    def size(self, n: int) -> Poly:
+        """The size of an axis."""
+        found = self._sizes.get(n)
+        if found is None:
+            if n == 1:
+                found = ONE
+            elif n in self._factors:
+                found = ONE
+                for part in self._factors[n]:
+                    found = found * self.size(part)
+            else:
+                found = self.poly(self.letter("size", n))
+            self._sizes[n] = found
+        return found
+
+    def var(self, i: int) -> Poly:
+        return self.poly(self.letter("var", i))
+
+    def argument(self, node: int, i: int) -> Poly:
+        """The i-th dynamic parameter of a node, given by its position."""
+        return self.poly(self.letter("arg", node, i))
+
+    def strides(self, shape: Shape) -> list[Poly]:
+        """Element strides of a row-contiguous array."""
+        result, step = [], ONE
+        for n in reversed(shape):
+            result.append(step)
+            step = step * self.size(n)
+        return result[::-1]
+
+    def address(self, coords: Sequence[Poly], shape: Shape) -> Poly:
+        """The linear position in a row-contiguous array."""
+        total = ZERO
+        for c, s in zip(coords, self.strides(shape), strict=True):
+            if c.terms:
+                total = total + c * s
+        return total
+
+    def divmod(self, p: Poly, n: Poly) -> tuple[Poly, Poly]:
+        """Quotient and remainder of a non-negative number; polynomials where that can be proved."""
+        quotient, rest = p.divide(n)
+        if not rest.terms:
+            return quotient, ZERO
+        most = rest
+        for x in rest.letters():
+            if x in self.bounds:
+                most = most.substitute(x, self.bounds[x] - 1)
+        slack = n - 1 - most
+        positive = all(k > 0 for k in rest.terms.values())
+        if positive and slack.value is not None and slack.value >= 0 and not (most.letters() & self.bounds.keys()):
+            return quotient, rest
+        if len(p.terms) == 1:
+            ((letters, k),) = p.terms.items()
+            if k == 1 and len(letters) == 1 and letters[0] in self.splittable:
+                outer, remainder = self.bounds[letters[0]].divide(n)
+                if not remainder.terms:
+                    raise SplitAxis(letters[0], outer, n)
+        return self.poly(self.letter("div", p, n)), self.poly(self.letter("mod", p, n))
+
+
+def evaluate(poly: Poly, value: Callable[[int], int]) -> int:
+    """The number that a polynomial is, given its letters' values."""
+    total = 0
+    for letters, k in poly.terms.items():
+        for x in letters:
+            k *= value(x)
+        total += k
+    return total
+
+
+class ViewContext:
+    """What a view's ``lower`` rule may use; see `arrax.prims.view`."""
+
+    zero = ZERO
+
+    def __init__(self, symbols: Symbols, node: int, data: Callable[[int, Sequence[Poly], int], Poly]) -> None:
+        self.symbols = symbols
+        self.node = node
+        self._data = data
+
+    def size(self, n: int) -> Poly:
+        return self.symbols.size(n)
+
+    def arg(self, i: int) -> Poly:
+        return self.symbols.argument(self.node, i)
+
+    def data(self, input_number: int, coords: Sequence[Poly], length: int) -> Poly:
+        """The position (in 0..length-1) that an input holds at the given coordinates."""
+        return self._data(input_number, coords, length)
+
+    def flatten(self, coords: Sequence[Poly], sizes: Sequence[int]) -> Poly:
+        total = ZERO
+        for c, n in zip(coords, sizes, strict=True):
+            total = total * self.size(n) + c
+        return total
+
+    def unflatten(self, linear: Poly, sizes: Sequence[int]) -> list[Poly]:
+        result = []
+        for n in reversed(sizes[1:]):
+            linear, rest = self.symbols.divmod(linear, self.size(n))
+            result.append(rest)
+        result.append(linear)
+        return result[::-1]

@@ -1,0 +1,134 @@
+"""From a graph to a plan, stage by stage.
+
+A plan holds for all graphs of the same structure, whatever the sizes: sizes, where slices begin and scalars are read from
+the graph of each evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from arrax.compiler.index import Poly, SplitAxis, Symbols
+from arrax.compiler.lower import Lowering, Task
+from arrax.compiler.schedule import Group, Schedule, Scheduler
+from arrax.compiler.simplify import Simplified
+from arrax.graph.node import Node
+
+
+@dataclass(eq=False, slots=True)
+class Product:
+    """A matrix product that BLAS does: the addresses of both operands over the loop variables (batch..., M, N, K)."""
+
+    target: int
+    operands: list[tuple[int, Poly]]
+    dims: list[Poly]
+    variables: list[int]  # the letters of M, N, K
+    batch: list[int]
+    result: Poly
+
+
+@dataclass(eq=False, slots=True)
+class Library:
+    """An operation on whole arrays that a library does."""
+
+    node: int
+    inputs: list[int]
+    recorded: int  # the node's position in the recorded graph
+
+
+Step = Task | Product | Library
+
+
+@dataclass(eq=False, slots=True)
+class Plan:
+    """What evaluates graphs of one structure.
+
+    Attributes:
+        steps: in the order of execution.
+        order: the simplified graph that it was made from; positions in steps count in it.
+        outputs: the positions of the results.
+        alias: nodes that share another's memory.
+        leaves: position in the simplified graph -> position in the recorded one, for data and scalars.
+        sources: letter -> where its value is in the recorded graph: ("size", node, axis) or ("arg", node, number).
+        groups: the schedule, for those who want to look.
+    """
+
+    steps: list[Step]
+    order: list[Node]
+    outputs: list[int]
+    alias: dict[int, int]
+    leaves: dict[int, int]
+    sources: dict[int, tuple[str, int, int]]
+    groups: list[Group]
+    symbols: Symbols
+    stored: dict[int, list[int]]
+
+
+def schedule(graph: Simplified, symbols: Symbols, position: dict[int, int]) -> tuple[Scheduler, Schedule]:
+    """Groups the nodes; starts over where a loop has to become two."""
+    outputs = {position[id(n)] for n in graph.outputs}
+    pinned = {position[id(n)] for n in graph.order if id(n) in graph.pinned}
+    splits: dict[tuple[int, int], tuple[Poly, Poly]] = {}
+    while True:
+        scheduler = Scheduler(graph.order, position, outputs, pinned, symbols, graph.origin, splits)
+        try:
+            return scheduler, scheduler.run()
+        except SplitAxis as request:
+            assert scheduler.current is not None
+            axis = scheduler.current.axes[symbols.kinds[request.letter][1]]
+            assert axis is not None and axis not in splits
+            splits[axis] = (request.outer, request.inner)
+
+
+def _product(group: Group, symbols: Symbols, order: Sequence[Node]) -> Product:
+    (root,) = group.roots
+    letters = [next(iter(c.letters())) if c.terms else -1 for c in root.coords]
+    return Product(root.target, group.operands, group.dims, letters[-3:], letters[:-3], root.address)
+
+
+def build(recorded: list[Node], outputs: list[Node]) -> Plan:
+    """The plan of a graph in topological order."""
+    graph = Simplified(recorded, outputs)
+    symbols = Symbols()
+    symbols.learn(graph.order)
+    position = {id(n): i for i, n in enumerate(graph.order)}
+    scheduler, planned = schedule(graph, symbols, position)
+    steps: list[Step] = []
+    for group in planned.groups:
+        if group.kind == "contract":
+            steps.append(_product(group, symbols, graph.order))
+        elif group.kind == "opaque":
+            at = group.roots[0].node
+            steps.append(Library(at, [position[id(x)] for x in graph.order[at].inputs], graph.origin[id(graph.order[at])]))
+        else:
+            steps.extend(Lowering(scheduler, group, planned.stored).run())
+    where: dict[int, tuple[int, int]] = {}
+    for i, node in enumerate(recorded):
+        for axis, n in enumerate(node.shape):
+            where.setdefault(n, (i, axis))
+    for n in where:
+        symbols.size(n)
+    sources = {}
+    for letter, kind in enumerate(symbols.kinds):
+        if kind[0] == "size":
+            sources[letter] = ("size", *where[kind[1]])
+        elif kind[0] == "arg":
+            sources[letter] = ("arg", kind[1], kind[2])
+    recorded_at = {id(n): i for i, n in enumerate(recorded)}
+    leaves = {
+        i: recorded_at[id(n)]
+        for i, n in enumerate(graph.order)
+        if id(n) in recorded_at and (n.buffer is not None or n.prim.kind == "leaf")
+    }
+    return Plan(
+        steps,
+        [Node(n.prim, (), n.params, n.shape, n.dtype) for n in graph.order],  # a plan must not hold on to data
+        [position[id(n)] for n in graph.outputs],
+        scheduler.alias,
+        leaves,
+        sources,
+        planned.groups,
+        symbols,
+        planned.stored,
+    )

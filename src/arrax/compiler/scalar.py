@@ -1,0 +1,105 @@
+"""Pointwise operations in terms of the kernel IR's own: the simple ones here, transcendental ones in `scalarmath`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from arrax.compiler.kernel import ARITY, COMPARE, Value, bitcast, cast, const, eq, gt, lt, ne, op, select
+from arrax.compiler.scalarmath import EXPANSIONS
+from arrax.graph.dtypes import Dtype
+
+
+def _sign(x: Value) -> Value:
+    return select(gt(x, 0), const(1, x.dtype), select(lt(x, 0), const(-1, x.dtype), x)) if x.dtype.is_signed else (
+        select(gt(x, 0), const(1, x.dtype), x)
+    )
+
+
+def _maximum(a: Value, b: Value) -> Value:
+    """NaN if either is."""
+    if not a.dtype.is_float:
+        return op("max", a, b)
+    return select(gt(a, b) | ne(a, a), a, b)
+
+
+def _minimum(a: Value, b: Value) -> Value:
+    if not a.dtype.is_float:
+        return op("min", a, b)
+    return select(lt(a, b) | ne(a, a), a, b)
+
+
+def _floor_divide(a: Value, b: Value) -> Value:
+    if a.dtype.is_float:
+        return op("floor", a / b)
+    quotient = op("div", a, b)
+    if not a.dtype.is_signed:
+        return quotient
+    rest = op("rem", a, b)
+    return select(ne(rest, 0) & lt(rest ^ b, 0), quotient - 1, quotient)
+
+
+def _remainder(a: Value, b: Value) -> Value:
+    if a.dtype.is_float:
+        return EXPANSIONS["remainder"](a, b)
+    rest = op("rem", a, b)
+    if not a.dtype.is_signed:
+        return rest
+    return select(ne(rest, 0) & lt(rest ^ b, 0), rest + b, rest)
+
+
+def _power(a: Value, b: Value) -> Value:
+    return EXPANSIONS["power"](a, b) if a.dtype.is_float else EXPANSIONS["ipow"](a, b)
+
+
+_EXPAND: dict[str, Callable[..., Value]] = {
+    "sign": _sign,
+    "square": lambda x: x * x,
+    "maximum": _maximum,
+    "minimum": _minimum,
+    "floor_divide": _floor_divide,
+    "remainder": _remainder,
+    "power": _power,
+    "copy": lambda x: x,
+    "trunc": lambda x: op("trunc", x),
+}
+
+
+def emit(name: str, args: list[Value], dtype: Dtype) -> Value:
+    """The value of a pointwise operation; ``dtype`` is the result's storage type."""
+    if name == "cast":
+        # an explicit change of type rounds, also to half precision
+        return cast(cast(args[0], dtype), dtype.compute)
+    if name == "bitcast":
+        return cast(bitcast(args[0], dtype), dtype.compute)
+    if name in ("floor", "ceil", "rint", "trunc") and not args[0].dtype.is_float:
+        return args[0]
+    if name == "abs" and not args[0].dtype.is_signed:
+        return args[0]
+    expand = _EXPAND.get(name) or (EXPANSIONS.get(name) if name not in ARITY else None)
+    if expand is not None:
+        return expand(*args)
+    if name in COMPARE:
+        return op(name, *args)
+    return Value(name, tuple(args), dtype.compute)
+
+
+def combine(name: str, a: Value, b: Value) -> Value:
+    """How two partial results of a reduction meet."""
+    if name in ("add", "mul"):
+        return Value(name, (a, b), a.dtype)
+    if name in ("max", "min"):
+        return (_maximum if name == "max" else _minimum)(b, a)
+    if name == "set":
+        return b
+    return EXPANSIONS[name](a, b)
+
+
+def better(name: str, value: Value, best: Value, position: Value, best_position: Value) -> Value:
+    """Whether a candidate for argmax/argmin beats the best so far: NaN beats all, then the first position."""
+    beats = gt(value, best) if name == "argmax" else lt(value, best)
+    same = eq(value, best)
+    if value.dtype.is_float:
+        value_nan, best_nan = ne(value, value), ne(best, best)
+        both = value_nan & best_nan
+        return (beats & ~best_nan) | (value_nan & ~best_nan) | ((same | both) & lt(position, best_position))
+    return beats | (same & lt(position, best_position))

@@ -1,0 +1,583 @@
+"""Grouping: which nodes are computed together in one kernel, and what goes through memory.
+
+The nodes are visited from the outputs to the leaves. Each carries the *demand* on it: which groups want it, at which
+coordinates of their loops. A node that one group wants at one place is computed there, in registers; a view passes the
+demand on at other coordinates; a reduction joins the group that wants it if the group's loops are its own (the same
+rows, and the same columns or none yet); everything else is *stored*: it becomes a root of a group, if possible of one
+that wants it, and is loaded by the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from arrax.compiler.index import ZERO, Poly, SplitAxis, Symbols, ViewContext
+from arrax.graph.node import Node, Shape
+from arrax.graph.primitive import EXPENSIVE
+
+Coords = tuple[Poly, ...]
+
+MAX_COST = 4000  # machine operations per element in one kernel
+MAX_LOADS = 48
+
+
+@dataclass(eq=False, slots=True)
+class Root:
+    """One result of a group: a node's value, and where it goes: ``target``'s buffer at ``address``."""
+
+    node: int
+    coords: Coords
+    target: int
+    address: Poly
+    combine: str | None = None  # scatter: how it meets what is there
+    inside: tuple[Poly, Poly] | None = None  # scatter: only where 0 <= first < second
+
+
+@dataclass(eq=False, slots=True)
+class Group:
+    """A kernel to be: loops over ``dims`` (their variables are var 0, 1, ...).
+
+    Attributes:
+        kind: loop, scan, contract or opaque.
+        dims: number of iterations of each loop variable.
+        cols: the variables that the group's reductions run over; None where it has none.
+        serial: variables that must run in order on one thread (positions that are data may repeat).
+        roots: what is stored.
+        reductions: the reductions computed inside, with the coordinates of their results.
+        after: groups that must run before.
+    """
+
+    number: int
+    kind: str
+    dims: list[Poly]
+    cols: tuple[int, ...] | None = None
+    serial: frozenset[int] = frozenset()
+    roots: list[Root] = field(default_factory=list)
+    reductions: dict[int, Coords] = field(default_factory=dict)
+    after: set[int] = field(default_factory=set)
+    cost: int = 0
+    loads: int = 0
+    operands: list[tuple[int, Poly]] = field(default_factory=list)  # contract: stored node and address
+    spread: set[int] = field(default_factory=set)  # row values that every column uses
+    axes: list[tuple[int, int] | None] = field(default_factory=list)  # what each variable may be split by
+
+
+@dataclass(eq=False, slots=True)
+class Schedule:
+    """Groups in the order of execution, and the nodes that have memory."""
+
+    groups: list[Group]
+    stored: dict[int, list[int]]  # node -> the groups that write it
+
+
+class Scheduler:
+    """One pass over a graph; see the module's text."""
+
+    def __init__(
+        self,
+        order: Sequence[Node],
+        position: dict[int, int],
+        outputs: set[int],
+        pinned: set[int],
+        symbols: Symbols,
+        origin: dict[int, int],
+        splits: dict[tuple[int, int], tuple[Poly, Poly]],
+    ) -> None:
+        self.order = order
+        self.position = position
+        self.outputs = outputs
+        self.pinned = set(pinned)
+        self.symbols = symbols
+        self.origin = origin
+        self.splits = splits
+        self.groups: list[Group] = []
+        self.current: Group | None = None
+        self.demand: list[dict[int, list[Coords]]] = [{} for _ in order]
+        self.stored: dict[int, list[int]] = {}
+        self.alias: dict[int, int] = {}
+        self._measure()
+
+    def _measure(self) -> None:
+        """How costly each node is to compute again, and from how many arrays it is computed."""
+        self.weight: list[tuple[int, int]] = []
+        for node in self.order:
+            kind = effective_kind(node)
+            if kind == "leaf":
+                self.weight.append((0, 1 if node.buffer is not None or node.shape else 0))
+            elif kind in ("pointwise", "source", "view", "gather", "barrier"):
+                inputs = [self.weight[self.position[id(i)]] for i in node.inputs]
+                own = node.prim.cost if kind in ("pointwise", "source") else 0
+                self.weight.append((own + sum(w for w, _ in inputs), sum(n for _, n in inputs)))
+            else:
+                self.weight.append((0, 1))
+
+    # --- groups -------------------------------------------------------------------------------------------------------
+    def _new_group(self, kind: str, shape: Shape, key: int) -> tuple[Group, Coords]:
+        """A group that loops over an array's elements, and their coordinates.
+
+        ``key`` names the group from one run of the scheduler to the next: loop variables that were to be split are.
+        """
+        group = Group(len(self.groups), kind, [])
+        self.groups.append(group)
+        coords = []
+        for axis, n in enumerate(shape):
+            coords.append(self._axis(group, self.symbols.size(n), key, axis) if n != 1 else ZERO)
+        return group, tuple(coords)
+
+    def _axis(self, group: Group, size: Poly, key: int, axis: int) -> Poly:
+        split = self.splits.get((key, axis))
+        if split is None:
+            group.dims.append(size)
+            group.axes.append((key, axis) if key >= 0 else None)
+            return self.symbols.var(len(group.dims) - 1)
+        outer, inner = split
+        first = self._axis(group, outer, key, axis * 1000 + 1001)
+        second = self._axis(group, inner, key, axis * 1000 + 1002)
+        return first * inner + second
+
+    def _bind_bounds(self, group: Group) -> None:
+        self.current = group
+        self.symbols.bounds = {self.symbols.letter("var", i): n for i, n in enumerate(group.dims)}
+        self.symbols.splittable = {self.symbols.letter("var", i) for i, axis in enumerate(group.axes) if axis is not None}
+
+    def _variable(self, p: Poly) -> int | None:
+        """The loop variable that a coordinate is, if it is a bare one."""
+        if len(p.terms) != 1:
+            return None
+        ((letters, k),) = p.terms.items()
+        if k != 1 or len(letters) != 1 or self.symbols.kinds[letters[0]][0] != "var":
+            return None
+        return self.symbols.kinds[letters[0]][1]
+
+    def _reaches(self, start: int, goal: int) -> bool:
+        seen, stack = {start}, [start]
+        while stack:
+            for g in self.groups[stack.pop()].after:
+                if g == goal:
+                    return True
+                if g not in seen:
+                    seen.add(g)
+                    stack.append(g)
+        return False
+
+    # --- joining ------------------------------------------------------------------------------------------------------
+    def _rows_of(self, group: Group, shape: Shape, coords: Coords, axes: tuple[int, ...]) -> list[int] | None:
+        """The loop variables that the coordinates are: bare, in order, of the array's sizes; None if they are not."""
+        found: list[int] = []
+        for i, c in enumerate(coords):
+            if i in axes or shape[i] == 1:
+                if c.terms:
+                    return None
+                continue
+            v = self._variable(c)
+            if v is None or (found and v <= found[-1]) or group.dims[v] != self.symbols.size(shape[i]):
+                # a split axis: its parts, together
+                parts = self._parts(group, c, self.symbols.size(shape[i]))
+                if parts is None or (found and parts[0] <= found[-1]):
+                    return None
+                found.extend(parts)
+                continue
+            found.append(v)
+        return found
+
+    def _parts(self, group: Group, c: Poly, size: Poly) -> list[int] | None:
+        """The variables of c = v·size(w)·... + w·... + ..., a coordinate whose axis the group has split."""
+        variables = sorted(self.symbols.kinds[x][1] for x in c.letters() if self.symbols.kinds[x][0] == "var")
+        step, total = None, ZERO
+        whole: Poly | None = None
+        for v in reversed(variables):
+            weight = step if step is not None else self.symbols.size(1)
+            total = total + self.symbols.var(v) * weight
+            step = weight * group.dims[v]
+            whole = step
+        return variables if len(variables) > 1 and total == c and whole == size else None
+
+    def _fits_root(self, group: Group, node: Node, coords: Coords) -> bool:
+        """Whether the group's loops visit every element of the node once: it can be stored from there."""
+        if group.kind != "loop" or group.serial:
+            return False
+        rows = self._rows_of(group, node.shape, coords, ())
+        if rows is None:
+            return False
+        everything = set(range(len(group.dims)))
+        return set(rows) == everything or (group.cols is not None and set(rows) == everything - set(group.cols))
+
+    def _fits_reduction(self, group: Group, node: Node, coords: Coords, position: int) -> bool:
+        """Whether a reduction can be computed by the group's loops; makes room for its columns if it can."""
+        if group.kind != "loop" or group.serial:
+            return False
+        axes = node.params[0]
+        source = node.inputs[0].shape
+        rows = self._rows_of(group, source, coords, axes)
+        if rows is None:
+            return False
+        sizes = [self.symbols.size(source[i]) for i in axes if source[i] != 1]
+        rest = [v for v in range(len(group.dims)) if v not in rows]
+        if group.cols is not None:
+            if rest != list(group.cols):
+                return False
+        elif not rest:
+            if not sizes:
+                return False
+            group.cols = tuple(range(len(group.dims), len(group.dims) + len(sizes)))
+            group.dims.extend(sizes)
+            return True
+        # with no rows the columns are spread over threads: nothing in the same kernel can wait for their total
+        if not rows and (position in group.spread or group.cols is None):
+            return False
+        if [group.dims[v] for v in rest] != sizes:
+            return False
+        group.cols = tuple(rest)
+        return True
+
+    # --- demand -------------------------------------------------------------------------------------------------------
+    def _require(self, position: int, group: Group, coords: Coords) -> None:
+        wanted = self.demand[position].setdefault(group.number, [])
+        if coords not in wanted:
+            wanted.append(coords)
+
+    def inputs_at(self, position: int, group: Group, coords: Coords) -> list[tuple[int, Coords]]:
+        """Where a node that is computed at some coordinates needs its inputs."""
+        node = self.order[position]
+        kind = effective_kind(node)
+        result: list[tuple[int, Coords]] = []
+        if kind in ("view", "gather"):
+
+            def data(number: int, at: Sequence[Poly], length: int) -> Poly:
+                where = self.position[id(node.inputs[number])]
+                result.append((where, tuple(at)))
+                return self.symbols.poly(self.symbols.letter("data", where, tuple(at), self.symbols.size(length)))
+
+            context = ViewContext(self.symbols, self.origin.get(id(node), position), data)
+            mapped = tuple(node.prim.lower(node, coords, context))
+            source = node.inputs[0].shape
+            result.insert(0, (self.position[id(node.inputs[0])], normal(mapped, source)))
+        elif kind == "reduce":
+            axes, cols = node.params[0], iter(group.cols or ())
+            source = node.inputs[0].shape
+            mapped = tuple(
+                (self.symbols.var(next(cols)) if source[i] != 1 else ZERO) if i in axes else c
+                for i, c in enumerate(coords)
+            )
+            result.append((self.position[id(node.inputs[0])], mapped))
+        elif kind == "scan":
+            axis, reverse, _ = node.params
+            n = self.symbols.size(node.shape[axis])
+            mapped = tuple(n - 1 - c if i == axis and reverse else c for i, c in enumerate(coords))
+            result.append((self.position[id(node.inputs[0])], mapped))
+        elif kind == "barrier":
+            result.append((self.position[id(node.inputs[0])], coords))
+        else:
+            for x in node.inputs:
+                skip = len(coords) - x.ndim
+                if kind == "source":  # random bits: the key's leading axes; the words are read where they are hashed
+                    result.append((self.position[id(x)], (*coords[:-1], ZERO)))
+                    result.append((self.position[id(x)], (*coords[:-1], self.symbols.size(1))))
+                    continue
+                at = tuple(ZERO if n == 1 else c for n, c in zip(x.shape, coords[skip:], strict=True))
+                result.append((self.position[id(x)], at))
+        return result
+
+    def _propagate(self, position: int, group: Group, coords: Coords) -> None:
+        self._bind_bounds(group)
+        node = self.order[position]
+        if effective_kind(node) in ("pointwise", "source"):
+            group.cost += node.prim.cost
+        column = any(self._has_variables(c) for c in coords)
+        for where, at in self.inputs_at(position, group, coords):
+            if (column or position in group.spread) and not any(self._has_variables(c) for c in at):
+                group.spread.add(where)
+            self._require(where, group, at)
+
+    def _has_variables(self, p: Poly) -> bool:
+        return any(self.symbols.kinds[x][0] == "var" for x in p.letters())
+
+    # --- the pass -----------------------------------------------------------------------------------------------------
+    def run(self) -> Schedule:
+        for position in range(len(self.order) - 1, -1, -1):
+            node = self.order[position]
+            kind = effective_kind(node)
+            if kind == "leaf":
+                continue
+            if not self.demand[position] and position not in self.outputs and position not in self.pinned:
+                continue
+            must = position in self.outputs or position in self.pinned
+            if kind == "contract":
+                self._contract(position)
+            elif kind == "update":
+                self._update(position)
+            elif kind == "scatter":
+                self._scatter(position)
+            elif kind == "scan":
+                self._scan(position)
+            elif kind == "opaque":
+                self._opaque(position)
+            elif kind in ("view", "gather", "barrier") and not must:
+                self._inline(position)
+            elif kind == "barrier" or node.prim.name == "reshape":
+                self._share(position)
+            elif kind == "reduce":
+                self._reduce(position, must)
+            elif not must and self._inlinable(position):
+                self._inline(position)
+            else:
+                self._store(position)
+        return Schedule(self._sorted(), self.stored)
+
+    def _inline(self, position: int) -> None:
+        for number, places in list(self.demand[position].items()):
+            for coords in places:
+                self._propagate(position, self.groups[number], coords)
+
+    def _share(self, position: int) -> None:
+        """A reshape that must be in memory is where its input is."""
+        source = self.position[id(self.order[position].inputs[0])]
+        self.alias[position] = source
+        self.pinned.add(source)
+        for number, places in list(self.demand[position].items()):
+            for coords in places:
+                group = self.groups[number]
+                if group.kind in ("contract", "opaque"):
+                    self._require(source, group, ())
+                else:
+                    self._propagate(position, group, coords)
+
+    def _inlinable(self, position: int) -> bool:
+        wanted = self.demand[position]
+        cost, arrays = self.weight[position]
+        if len(wanted) == 1:
+            ((number, places),) = wanted.items()
+            group = self.groups[number]
+            if group.cost + self.order[position].prim.cost > MAX_COST:
+                return False
+            if len(places) == 1:
+                return True
+        if cost == 0 or arrays == 0:
+            return cost <= EXPENSIVE * 4
+        return arrays <= 1 and cost < EXPENSIVE
+
+    def _root(self, position: int, group: Group, coords: Coords) -> None:
+        """Stores a node from inside a group."""
+        shape = self.order[position].shape
+        group.roots.append(Root(position, coords, position, self.symbols.address(coords, shape)))
+        self._written(position, [group.number])
+
+    def _written(self, position: int, writers: list[int]) -> None:
+        self.stored[position] = writers
+        for number in self.demand[position]:
+            self.groups[number].after.update(w for w in writers if w != number)
+            if number not in writers:
+                self.groups[number].loads += 1
+
+    def _host(self, position: int) -> tuple[Group, Coords] | None:
+        """A group that wants the node, can compute it in place and store it for the others."""
+        node = self.order[position]
+        for number, places in self.demand[position].items():
+            group = self.groups[number]
+            if len(places) != 1 or group.kind != "loop" or group.cost + node.prim.cost > MAX_COST:
+                continue
+            if len(group.roots) > 12 or not self._fits_root(group, node, places[0]):
+                continue
+            others = [n for n in self.demand[position] if n != number]
+            if any(self._reaches(number, n) for n in others):
+                continue
+            return group, places[0]
+        return None
+
+    def _store(self, position: int) -> None:
+        host = self._host(position)
+        if host is None:
+            host = self._new_group("loop", self.order[position].shape, position)
+        group, coords = host
+        self._root(position, group, coords)
+        self._propagate(position, group, coords)
+
+    def _reduce(self, position: int, must: bool) -> None:
+        node = self.order[position]
+        for number, places in self.demand[position].items():
+            group = self.groups[number]
+            if len(places) != 1:
+                continue
+            store = must or len(self.demand[position]) > 1
+            others = [n for n in self.demand[position] if n != number]
+            if store and (len(group.roots) > 12 or any(self._reaches(number, n) for n in others)):
+                continue
+            if self._fits_reduction(group, node, places[0], position):
+                group.reductions[position] = places[0]
+                if store:
+                    self._root(position, group, places[0])
+                self._propagate(position, group, places[0])
+                return
+        group, coords = self._new_group("loop", node.shape, position)
+        source = node.inputs[0].shape
+        columns = []
+        for i in node.params[0]:
+            if source[i] != 1:
+                columns.append(len(group.dims))
+                group.dims.append(self.symbols.size(source[i]))
+        group.cols = tuple(columns)
+        group.reductions[position] = coords
+        self._root(position, group, coords)
+        self._propagate(position, group, coords)
+
+    def _scan(self, position: int) -> None:
+        node = self.order[position]
+        group, coords = self._new_group("scan", node.shape, -1)
+        axis, reverse, _ = node.params
+        v = self._variable(coords[axis])
+        group.cols = () if v is None else (v,)
+        n = self.symbols.size(node.shape[axis])
+        target = tuple(n - 1 - c if i == axis and reverse else c for i, c in enumerate(coords))
+        group.roots.append(Root(position, coords, position, self.symbols.address(target, node.shape)))
+        self._written(position, [group.number])
+        self._propagate(position, group, coords)
+
+    def _part(self, position: int, source: int, address: Poly | None, coords: Coords, group: Group) -> None:
+        """A group that writes one node's values into a part of another's memory."""
+        shape = self.order[position].shape
+        address = self.symbols.address(coords, shape) if address is None else address
+        group.roots.append(Root(source, coords, position, address))
+
+    def _update(self, position: int) -> None:
+        """A concatenation, or a base with a region replaced: one group for each input, in order."""
+        node = self.order[position]
+        strides = self.symbols.strides(node.shape)
+        groups: list[Group] = []
+        start = ZERO
+        for number, x in enumerate(node.inputs):
+            source = self.position[id(x)]
+            group, coords = self._new_group("loop", x.shape, position + (number + 1) * len(self.order))
+            address = ZERO
+            for i, (c, s) in enumerate(zip(coords, strides, strict=True)):
+                if node.prim.name == "concatenate":
+                    c = c + start if i == node.params[0] else c
+                elif number == 1:
+                    context = ViewContext(self.symbols, self.origin.get(id(node), position), lambda *a: ZERO)
+                    c = c * node.params[1][i] + context.arg(i)
+                address = address + c * s
+            if node.prim.name == "concatenate":
+                start = start + self.symbols.size(x.shape[node.params[0]])
+            self._part(position, source, address, coords, group)
+            group.after.update(g.number for g in groups)
+            groups.append(group)
+            self._require(source, group, coords)
+        self._written(position, [g.number for g in groups])
+
+    def _scatter(self, position: int) -> None:
+        node = self.order[position]
+        base, index, update = (self.position[id(x)] for x in node.inputs)
+        first, coords = self._new_group("loop", node.shape, position + len(self.order))
+        self._part(position, base, None, coords, first)
+        self._require(base, first, coords)
+        axis, how = node.params
+        group, at = self._new_group("loop", node.inputs[2].shape, -1)
+        group.after.add(first.number)
+        k = node.inputs[1].ndim
+        along = node.prim.name == "scatter_along"
+        index_at = normal(at if along else at[axis : axis + k], node.inputs[1].shape)
+        n = self.symbols.size(node.shape[axis])
+        place = self.symbols.poly(self.symbols.letter("raw", index, index_at, n))
+        target = tuple(
+            [place if i == axis else c for i, c in enumerate(at)] if along else [*at[:axis], place, *at[axis + k :]]
+        )
+        moving = [at[axis]] if along else at[axis : axis + k]
+        group.serial = frozenset(v for c in moving if (v := self._variable(c)) is not None)
+        root = Root(update, at, position, self.symbols.address(target, node.shape), how, (place, n))
+        group.roots.append(root)
+        self._require(index, group, index_at)
+        self._require(update, group, at)
+        self._written(position, [first.number, group.number])
+
+    def _opaque(self, position: int) -> None:
+        node = self.order[position]
+        group = Group(len(self.groups), "opaque", [])
+        self.groups.append(group)
+        group.roots.append(Root(position, (), position, ZERO))
+        self._written(position, [group.number])
+        for x in node.inputs:
+            self.pinned.add(self.position[id(x)])
+            self._require(self.position[id(x)], group, ())
+
+    # --- matrix products ----------------------------------------------------------------------------------------------
+    def _contract(self, position: int) -> None:
+        """Operands are read through their views where a library can: unit stride along one of the two last axes."""
+        node = self.order[position]
+        group = Group(len(self.groups), "contract", [])
+        self.groups.append(group)
+        a, b = node.inputs
+        sizes = [*node.shape, a.shape[-1]]
+        coords = []
+        for n in sizes:
+            if n == 1:
+                coords.append(ZERO)
+            else:
+                group.dims.append(self.symbols.size(n))
+                coords.append(self.symbols.var(len(group.dims) - 1))
+        self._bind_bounds(group)
+        batch, (row, column, inner) = coords[:-3], coords[-3:]
+        group.roots.append(Root(position, tuple(coords), position, self.symbols.address(coords[:-1], node.shape)))
+        for x, last in ((a, (row, inner)), (b, (inner, column))):
+            lead = batch[len(batch) - (x.ndim - 2) :]
+            at = normal((*lead, *last), x.shape)
+            where, address = self._strided(self.position[id(x)], at, last)
+            group.operands.append((where, address))
+            self.pinned.add(where)
+            self._require(where, group, ())
+        self._written(position, [group.number])
+
+    def _strided(self, position: int, coords: Coords, last: tuple[Poly, Poly]) -> tuple[int, Poly]:
+        best = (position, self.symbols.address(coords, self.order[position].shape))
+        while self.order[position].prim.kind == "view" and position not in self.pinned and position not in self.outputs:
+            node = self.order[position]
+            if effective_kind(node) != "view":
+                break
+            context = ViewContext(self.symbols, self.origin.get(id(node), position), lambda *a: ZERO)
+            try:
+                coords = normal(tuple(node.prim.lower(node, coords, context)), node.inputs[0].shape)
+            except SplitAxis:
+                break
+            position = self.position[id(node.inputs[0])]
+            address = self.symbols.address(coords, node.inputs[0].shape)
+            if all(self.symbols.kinds[x][0] in ("size", "arg", "var") for x in address.letters()):
+                steps = [address.coefficient(c.letters().pop()).value if c.terms else 1 for c in last]
+                if 1 in steps and all(s is None or s > 0 for s in steps):
+                    best = (position, address)
+            else:
+                break
+        return best
+
+    def _sorted(self) -> list[Group]:
+        """The groups in an order in which each runs after those that it waits for."""
+        result: list[Group] = []
+        state = [0] * len(self.groups)
+        for start in range(len(self.groups) - 1, -1, -1):
+            stack = [start]
+            while stack:
+                g = stack[-1]
+                if state[g] == 0:
+                    state[g] = 1
+                    stack.extend(n for n in sorted(self.groups[g].after) if state[n] == 0)
+                else:
+                    stack.pop()
+                    if state[g] == 1:
+                        state[g] = 2
+                        result.append(self.groups[g])
+        return result
+
+
+def normal(coords: Coords, shape: Shape) -> Coords:
+    """Coordinates with 0 along axes of size 1."""
+    return tuple(ZERO if n == 1 else c for c, n in zip(coords, shape, strict=True))
+
+
+def effective_kind(node: Node) -> str:
+    """The primitive's kind; work on complex numbers is left to the reference."""
+    if node.buffer is not None or node.prim.kind == "leaf":
+        return "leaf"
+    if node.dtype.is_complex or any(x.dtype.is_complex for x in node.inputs):
+        return "opaque"
+    if node.prim.name == "matmul" and node.dtype.name not in ("float32", "float64"):
+        return "opaque"
+    return node.prim.kind
+

@@ -1,0 +1,409 @@
+"""The array: operators, properties, conversions to and from Python."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from arrax.core import indexing, printing
+from arrax.core.convert import against, new_node, scalar_kind, values
+from arrax.core.ops import indexed, math, products, reductions, scans
+from arrax.core.ops import shape as shapes
+from arrax.graph.dtypes import Dtype, bfloat16, bool_, dtype_named, float32, promote
+from arrax.graph.handle import Handle, register_class, wrap
+from arrax.graph.node import Node
+from arrax.graph.primitive import Primitive
+from arrax.prims import pointwise as p
+from arrax.prims.leaf import const
+from arrax.prims.pointwise import cast
+from arrax.runtime import buffer as memory
+from arrax.runtime import executor
+
+_new = object.__new__
+_FLOAT, _NUMBER = float32.category, bool_.category + 1
+
+
+def _operand(verb: str, node: Node, other: Any) -> tuple[Node, Node]:
+    """The operands of an operator whose right side is no array, in their common type."""
+    if isinstance(other, list | tuple | str | dict | set):
+        raise ValueError(
+            f"[{verb}] expected an array or a scalar, got {type(other).__name__}: convert it with mx.array"
+        )
+    return against(verb, node, other)
+
+
+def _operators(
+    verb: str, record: math.Recorder, prim: Primitive | None = None, lowest: int = 0, result: Dtype | None = None
+) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """The forward, the reflected and the in-place form of a binary operator.
+
+    Where both sides have one type of at least category ``lowest`` and one shape, ``prim`` is recorded without further
+    ado; so it is for a float beside an array of floats.
+    """
+
+    def forward(self: array, other: Any) -> array:
+        a = self._node
+        if type(other) is array:
+            b = other._node
+            dtype = a.dtype
+            if dtype is b.dtype:
+                if prim is not None and a.shape == b.shape and dtype.category >= lowest:
+                    out = _new(array)
+                    out._node = Node(prim, (a, b), (), a.shape, result or dtype)
+                    return out
+            else:
+                dtype = promote(dtype, b.dtype)
+                a, b = cast(a, dtype), cast(b, dtype)
+        elif type(other) is float and prim is not None and a.dtype.category == _FLOAT:
+            dtype = a.dtype
+            out = _new(array)
+            out._node = Node(prim, (a, Node(const, (), (other,), (), dtype)), (), a.shape, result or dtype)
+            return out
+        else:
+            a, b = _operand(verb, a, other)
+        out = _new(array)
+        out._node = record(a, b)
+        return out
+
+    def reflected(self: array, other: Any) -> array:
+        b, a = _operand(verb, self._node, other)
+        out = _new(array)
+        out._node = record(a, b)
+        return out
+
+    def in_place(self: array, other: Any) -> array:
+        self._node = forward(self, other)._node
+        return self
+
+    return forward, reflected, in_place
+
+
+def _comparison(verb: str, record: math.Recorder, prim: Primitive) -> Callable[..., Any]:
+    return _operators(verb, record, prim, 0, bool_)[0]
+
+
+class array(Handle):
+    """An array of any number of dimensions, with elements of one type.
+
+    Arrays are lazy: an operation is recorded and computed when its value is needed or ``eval`` asks for it.
+
+    Args:
+        val: a scalar, nested lists of scalars or arrays, a NumPy array, or anything with ``__array__``, DLPack or the
+            buffer protocol. Integers become int32 (int64 where needed), floats float32, NumPy's float64 float32.
+        dtype: the type of the elements; None to take it from ``val``.
+
+    Raises:
+        ValueError: for lists of different lengths, or elements that are no numbers.
+        TypeError: for None.
+
+    >>> import arrax.core as mx
+    >>> mx.array([[1, 2], [3, 4]]) * 0.5
+    array([[0.5, 1],
+           [1.5, 2]], dtype=float32)
+    """
+
+    __slots__ = ()
+    __module__ = "arrax.core"
+
+    def __init__(self, val: Any, dtype: Dtype | None = None) -> None:
+        if dtype is not None and not isinstance(dtype, Dtype):
+            raise TypeError(f"[array] expected a dtype such as mx.float32, got {dtype!r}: pass one of mx's types")
+        self._node = new_node(val, dtype)
+
+    # --- properties ---------------------------------------------------------------------------------------------------
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size of each axis."""
+        return self._node.shape
+
+    @property
+    def dtype(self) -> Dtype:
+        """The type of the elements."""
+        return self._node.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self._node.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self._node.size
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes per element."""
+        return self._node.dtype.size
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self._node.size * self._node.dtype.size
+
+    @property
+    def T(self) -> array:
+        """The array with its axes in reverse order."""
+        return shapes.transpose(self)
+
+    @property
+    def mT(self) -> array:
+        """The array with its last two axes exchanged. Raises ValueError below two dimensions."""
+        return shapes.matrix_transpose(self)
+
+    @property
+    def real(self) -> array:
+        """The real part."""
+        return math.real(self)
+
+    @property
+    def imag(self) -> array:
+        """The imaginary part."""
+        return math.imag(self)
+
+    @property
+    def at(self) -> indexing.ArrayAt:
+        """Updates at indices, where an index that occurs twice counts twice: ``x.at[i].add(y)``."""
+        return indexing.ArrayAt(self)
+
+    # --- operators ----------------------------------------------------------------------------------------------------
+    __add__, __radd__, __iadd__ = _operators("add", math.record_add, p.add_p)
+    __sub__, __rsub__, __isub__ = _operators("subtract", math.record_subtract, p.sub_p, _NUMBER)
+    __mul__, __rmul__, __imul__ = _operators("multiply", math.record_multiply, p.mul_p)
+    __truediv__, __rtruediv__, __itruediv__ = _operators("divide", math.record_divide, p.div_p, _FLOAT)
+    __floordiv__, __rfloordiv__, __ifloordiv__ = _operators("floor_divide", math.record_floor_divide)
+    __mod__, __rmod__, __imod__ = _operators("remainder", math.record_remainder)
+    __pow__, __rpow__, __ipow__ = _operators("power", math.record_power)
+    __and__, _, __iand__ = _operators("bitwise_and", math.record_and)
+    __or__, _, __ior__ = _operators("bitwise_or", math.record_or)
+    __xor__, _, __ixor__ = _operators("bitwise_xor", math.record_xor)
+    __lshift__, _, __ilshift__ = _operators("left_shift", math.record_left_shift)
+    __rshift__, _, __irshift__ = _operators("right_shift", math.record_right_shift)
+    __lt__ = _comparison("less", math.record_less, p.less_p)
+    __le__ = _comparison("less_equal", math.record_less_equal, p.less_equal_p)
+    __gt__ = _comparison("greater", math.record_greater, p.greater_p)
+    __ge__ = _comparison("greater_equal", math.record_greater_equal, p.greater_equal_p)
+    _equal = _comparison("equal", math.record_equal, p.equal_p)
+    _not_equal = _comparison("not_equal", math.record_not_equal, p.not_equal_p)
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: Any) -> Any:
+        """An array of booleans; plain False for what can be no array."""
+        return self._equal(other) if _comparable(other) else False
+
+    def __ne__(self, other: Any) -> Any:
+        """An array of booleans; plain True for what can be no array."""
+        return self._not_equal(other) if _comparable(other) else True
+
+    def __matmul__(self, other: array) -> array:
+        return products.matmul(self, other)
+
+    def __imatmul__(self, other: array) -> array:
+        self._node = products.matmul(self, other)._node
+        return self
+
+    def __neg__(self) -> array:
+        return wrap(math.record_negative(self._node))
+
+    def __pos__(self) -> array:
+        return wrap(self._node)
+
+    def __invert__(self) -> array:
+        return wrap(math.record_invert(self._node))
+
+    def __abs__(self) -> array:
+        return wrap(math.record_abs(self._node))
+
+    # --- elements -----------------------------------------------------------------------------------------------------
+    def __getitem__(self, index: Any) -> array:
+        return wrap(indexing.get(self._node, index))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._node = indexing.put(self._node, index, value)
+
+    def __len__(self) -> int:
+        if not self._node.shape:
+            raise TypeError("[len] expected at least one dimension, got a scalar array: reshape it to (1,)")
+        return self._node.shape[0]
+
+    def __iter__(self) -> Iterator[array]:
+        if not self._node.shape:
+            raise TypeError("[iter] expected at least one dimension, got a scalar array: reshape it to (1,)")
+        return indexing.ArrayIterator(self)
+
+    def item(self) -> Any:
+        """The only element as a Python scalar; evaluates. Raises ValueError where there is not exactly one."""
+        if self._node.size != 1:
+            raise ValueError(
+                f"[item] expected an array with one element, got shape {list(self._node.shape)}: index it or use tolist"
+            )
+        value = values(self._node).item()
+        return float(value) if self._node.dtype is bfloat16 else value
+
+    def tolist(self) -> Any:
+        """All elements as nested lists of Python scalars; evaluates."""
+        found = values(self._node)
+        return (found.astype(np.float32) if self._node.dtype is bfloat16 else found).tolist()
+
+    def __bool__(self) -> bool:
+        return bool(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self._node.shape or not self._node.dtype.is_integer:
+            raise TypeError(
+                f"[index] expected a scalar array of integers, got {self._node.dtype.name}{list(self._node.shape)}: "
+                "use item and int"
+            )
+        return operator.index(self.item())
+
+    # --- text, copies, other libraries --------------------------------------------------------------------------------
+    def __repr__(self) -> str:
+        return printing.to_text(values(self._node), self._node.dtype)
+
+    def __format__(self, spec: str) -> str:
+        if not spec:
+            return repr(self)
+        if self._node.shape:
+            raise TypeError(
+                f"[format] expected a scalar array for the format {spec!r}, got {list(self.shape)}: use item"
+            )
+        return format(self.item(), spec)
+
+    def __copy__(self) -> array:
+        return wrap(self._node)
+
+    def __deepcopy__(self, memo: dict) -> array:
+        return wrap(self._node)
+
+    def __reduce__(self) -> tuple:
+        return _restore, (values(self._node).tobytes(), self._node.shape, self._node.dtype.name)
+
+    def __bytes__(self) -> bytes:
+        return values(self._node).tobytes()
+
+    def __sizeof__(self) -> int:
+        return object.__sizeof__(self) + self.nbytes
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """A NumPy array: read-only and on the same memory unless a copy is asked for or another type needs one."""
+        found = values(self._node)
+        if dtype is not None and np.dtype(dtype) != found.dtype:
+            if copy is False:
+                raise ValueError(f"[array] expected {found.dtype} for an array without a copy, got {np.dtype(dtype)}")
+            return found.astype(dtype)
+        return np.array(found) if copy else found
+
+    def __array_namespace__(self, api_version: str | None = None) -> ModuleType:
+        """The module ``arrax.core``, for programs that follow the array API standard."""
+        import arrax.core
+
+        return arrax.core
+
+    def __dlpack__(
+        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
+    ) -> Any:
+        """The array for other libraries, on the same memory; evaluates. Raises BufferError for bfloat16."""
+        if self._node.dtype is bfloat16:
+            raise BufferError("[dlpack] expected a type that NumPy knows, got bfloat16: view it as uint16")
+        found = values(self._node)
+        if found.size and not copy:
+            found = memory.as_numpy(self._node.buffer, self._node.shape, self._node.dtype, writable=True)
+        return (np.array(found) if copy else found).__dlpack__()
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """Where the memory is: (1, 0) for the CPU."""
+        return 1, 0
+
+    # --- functions as methods -----------------------------------------------------------------------------------------
+    def astype(self, dtype: Dtype, stream: Any = None) -> array:
+        """The array in another type; floats become integers by cutting off the fraction."""
+        return shapes.astype(self, dtype)
+
+    def reshape(self, *shape_: Any, stream: Any = None) -> array:
+        """The elements in another shape, given as one sequence or as several integers; -1 stands for what is left."""
+        sequence = len(shape_) == 1 and not isinstance(shape_[0], int)
+        return shapes.reshape(self, shape_[0] if sequence else shape_)
+
+    def transpose(self, *axes: Any, stream: Any = None) -> array:
+        """The axes in another order, given as one sequence or as several integers; none to reverse them."""
+        sequence = len(axes) == 1 and not isinstance(axes[0], int)
+        return shapes.transpose(self, (axes[0] if sequence else axes) if axes else None)
+
+    def var(
+        self, axis: Any = None, keepdims: bool = False, ddof: int = 0, *, correction: Any = None, stream: Any = None
+    ) -> array:
+        """The variance; ``correction`` is another name of ``ddof``."""
+        return reductions.var(self, axis, keepdims, ddof if correction is None else correction)
+
+    def std(
+        self, axis: Any = None, keepdims: bool = False, ddof: int = 0, *, correction: Any = None, stream: Any = None
+    ) -> array:
+        """The standard deviation; ``correction`` is another name of ``ddof``."""
+        return reductions.std(self, axis, keepdims, ddof if correction is None else correction)
+
+    flatten = shapes.flatten
+    squeeze = shapes.squeeze
+    moveaxis = shapes.moveaxis
+    swapaxes = shapes.swapaxes
+    split = shapes.split
+    view = shapes.view
+    diag = indexed.diag
+    diagonal = indexed.diagonal
+    all = reductions.all
+    any = reductions.any
+    sum = reductions.sum
+    prod = reductions.prod
+    min = reductions.min
+    max = reductions.max
+    mean = reductions.mean
+    logsumexp = reductions.logsumexp
+    argmin = reductions.argmin
+    argmax = reductions.argmax
+    cumsum = scans.cumsum
+    cumprod = scans.cumprod
+    cummax = scans.cummax
+    cummin = scans.cummin
+    logcumsumexp = scans.logcumsumexp
+    abs = math.abs
+    square = math.square
+    sqrt = math.sqrt
+    rsqrt = math.rsqrt
+    reciprocal = math.reciprocal
+    exp = math.exp
+    log = math.log
+    log2 = math.log2
+    log10 = math.log10
+    log1p = math.log1p
+    sin = math.sin
+    cos = math.cos
+    round = math.round
+    conj = math.conj
+
+
+register_class(array)
+
+
+def _comparable(other: Any) -> bool:
+    if isinstance(other, Handle | np.ndarray) or scalar_kind(other) is not None:
+        return True
+    if other is None:
+        raise TypeError("[equal] expected an array or a scalar, got None: test with `is None`")
+    return hasattr(other, "__mlx_array__") or hasattr(other, "__array__")
+
+
+def _restore(data: bytes, shape: tuple[int, ...], name: str) -> array:
+    dtype = dtype_named(name)
+    return wrap(executor.from_numpy_array(np.frombuffer(data, dtype.np).reshape(shape)))

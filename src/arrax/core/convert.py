@@ -1,0 +1,275 @@
+"""From arguments to nodes: Python scalars, nested lists, NumPy arrays and foreign arrays.
+
+A Python scalar is weak: it takes the type of the array that it meets unless its category is higher. NumPy's scalars and
+arrays take the other operand's type altogether.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from arrax.graph.dtypes import (
+    Dtype,
+    bool_,
+    complex64,
+    float32,
+    from_numpy,
+    int32,
+    int64,
+    promote,
+    promote_scalar,
+    scalar_dtype,
+)
+from arrax.graph.handle import Handle
+from arrax.graph.node import Node
+from arrax.prims.leaf import constant
+from arrax.prims.pointwise import cast
+from arrax.prims.view import concatenate, reshape
+from arrax.runtime.executor import from_numpy_array, to_numpy
+
+_SCALARS = (bool, int, float, complex)
+_LIMITS = {d: np.iinfo(d.np) for d in map(from_numpy, map(np.dtype, "bhilBHIL")) if d is not None}
+INT32 = _LIMITS[int32]
+
+
+def scalar_kind(value: Any) -> type | None:
+    """``bool``, ``int``, ``float`` or ``complex`` for a Python scalar (NumPy's float64 is a float), else None."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return kind
+    return next((k for k in _SCALARS if isinstance(value, k)), None)
+
+
+def scalar_node(value: Any, kind: type, dtype: Dtype) -> Node:
+    """A scalar that must fit the type; raises ValueError where an integer does not."""
+    if kind is int:
+        limits = _LIMITS.get(dtype)
+        if limits is None:
+            return constant(complex(value) if dtype is complex64 else float(value), dtype)
+        if not limits.min <= value <= limits.max:
+            raise ValueError(f"[convert] expected an integer that fits {dtype.name}, got {value}: use a wider array")
+        return constant(int(value), dtype)
+    return constant(kind(value), dtype)
+
+
+def default_dtype(value: Any, kind: type) -> Dtype:
+    """The type of a Python scalar on its own; integers that int32 cannot hold are int64."""
+    if kind is int and not INT32.min <= value <= INT32.max:
+        if -(2**63) <= value < 2**63:
+            return int64
+        raise ValueError(f"[array] expected an integer of at most 64 bits, got {value}: use a float")
+    return scalar_dtype(kind)
+
+
+def numpy_node(array: np.ndarray, dtype: Dtype | None = None) -> Node:
+    """A leaf with a copy of a NumPy array; without a dtype double precision becomes single."""
+    if array.dtype.kind == "V" and array.dtype.itemsize == 2:  # bfloat16 as some libraries store it
+        array = array.view(np.dtype("bfloat16"))
+    if array.dtype.byteorder not in "=|" and not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    if dtype is None:
+        if array.dtype.kind == "c":
+            array = array.astype(np.complex64)
+        elif array.dtype.kind == "f" and array.dtype.itemsize >= 8:
+            array = array.astype(np.float32)
+    elif dtype.category >= float32.category and array.dtype.kind in "fciub":
+        with np.errstate(all="ignore"):
+            array = (array.real if array.dtype.kind == "c" and dtype is not complex64 else array).astype(dtype.np)
+    own = from_numpy(array.dtype)
+    if own is None:
+        raise ValueError(f"[array] expected elements of a numeric type, got NumPy's {array.dtype}: convert them first")
+    node = from_numpy_array(array)
+    return node if dtype is None or own is dtype else cast(node, dtype)
+
+
+def foreign(value: Any) -> np.ndarray | Handle | None:
+    """The contents of an object of another library, None if it is no array."""
+    if isinstance(value, np.ndarray | np.generic):
+        return np.asarray(value)
+    if hasattr(value, "__mlx_array__"):
+        return value.__mlx_array__()
+    if hasattr(value, "__dlpack__"):
+        return from_dlpack_numpy(value)
+    if hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
+        return np.asarray(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return np.frombuffer(value, np.uint8) if not isinstance(value, memoryview) else np.asarray(value)
+    try:
+        return np.asarray(memoryview(value))
+    except TypeError:
+        return None
+
+
+def from_dlpack_numpy(value: Any) -> np.ndarray:
+    """A NumPy array on memory offered through DLPack; bfloat16, which NumPy cannot name, goes through its bits."""
+    try:
+        return np.from_dlpack(value)
+    except (TypeError, RuntimeError, BufferError):
+        if "torch" in sys.modules and hasattr(value, "detach"):
+            torch = sys.modules["torch"]
+            tensor = value.detach().cpu()
+            if tensor.dtype is torch.bfloat16:
+                return tensor.view(torch.int16).numpy().view(np.dtype("bfloat16"))
+            return tensor.numpy()
+        if hasattr(value, "__array__"):
+            return np.asarray(value)
+        raise
+
+
+def as_node(op: str, value: Any) -> Node:
+    """The node of an array, or a new one for a scalar or a foreign array; raises ValueError for anything else."""
+    if isinstance(value, Handle):
+        return value._node
+    kind = scalar_kind(value)
+    if kind is not None:
+        return scalar_node(value, kind, default_dtype(value, kind))
+    return _foreign_node(op, value, None)
+
+
+def _foreign_node(op: str, value: Any, dtype: Dtype | None) -> Node:
+    array = None if isinstance(value, list | tuple | str | dict | bytes) or value is None else foreign(value)
+    if array is None:
+        error = TypeError if value is None else ValueError
+        raise error(f"[{op}] expected an array or a scalar, got {type(value).__name__}: convert it with mx.array")
+    if isinstance(array, Handle):
+        return array._node
+    return numpy_node(array, dtype)
+
+
+def array_node(op: str, value: Any) -> Node:
+    """The node of an array; raises TypeError for anything else."""
+    if isinstance(value, Handle):
+        return value._node
+    raise TypeError(f"[{op}] expected an array, got {type(value).__name__}: convert it with mx.array")
+
+
+def against(op: str, node: Node, other: Any) -> tuple[Node, Node]:
+    """The node and something that is no array, in the type in which they meet."""
+    kind = type(other)
+    if kind not in _SCALARS:
+        found = scalar_kind(other)
+        if found is None:
+            right = _foreign_node(op, other, None if hasattr(other, "__mlx_array__") else node.dtype)
+            return _meet(node, right)
+        kind = found
+    dtype = promote_scalar(node.dtype, kind)
+    if dtype is not node.dtype:
+        node = cast(node, dtype)
+    return node, scalar_node(other, kind, dtype)
+
+
+def _meet(a: Node, b: Node) -> tuple[Node, Node]:
+    if a.dtype is b.dtype:
+        return a, b
+    dtype = promote(a.dtype, b.dtype)
+    return cast(a, dtype), cast(b, dtype)
+
+
+def pair(op: str, a: Any, b: Any) -> tuple[Node, Node]:
+    """Two operands (arrays or scalars) in the type in which they meet."""
+    if isinstance(a, Handle):
+        if isinstance(b, Handle):
+            return _meet(a._node, b._node)
+        return against(op, a._node, b)
+    if isinstance(b, Handle):
+        right, left = against(op, b._node, a)
+        return left, right
+    return _meet(as_node(op, a), as_node(op, b))
+
+
+# --- nested lists -----------------------------------------------------------------------------------------------------
+def _shape_of(values: Any) -> tuple[tuple[int, ...], list[Any]]:
+    """The common shape of nested lists and all their elements (scalars and arrays), depth first."""
+    if not isinstance(values, list | tuple):
+        return (), [values]
+    shape: tuple[int, ...] | None = None
+    flat: list[Any] = []
+    for value in values:
+        inner, elements = _shape_of(value)
+        if len(elements) == 1 and isinstance(elements[0], Handle) and inner == ():
+            inner = elements[0]._node.shape
+        if shape is None:
+            shape = inner
+        elif shape != inner:
+            raise ValueError(
+                f"[array] expected nested lists of one length, got {list(shape)} and {list(inner)}: pad them first"
+            )
+        flat += elements
+    return (len(values), *(shape or ())), flat
+
+
+def list_node(values: list | tuple, dtype: Dtype | None) -> Node:
+    """A leaf from nested lists; arrays inside are stacked."""
+    shape, flat = _shape_of(values)
+    if not flat:
+        return from_numpy_array(np.empty(shape, (dtype or float32).np))
+    own, arrays = bool_, False
+    for value in flat:
+        if isinstance(value, Handle):
+            arrays = True
+            own = promote(own, value._node.dtype)
+            continue
+        kind = scalar_kind(value)
+        if kind is None or isinstance(value, np.generic):
+            raise ValueError(
+                f"[array] expected numbers, arrays or lists of them, got {type(value).__name__}: convert it first"
+            )
+        own = promote(own, default_dtype(value, kind))
+    if arrays:
+        return _stack(flat, shape, dtype or own)
+    target = dtype or own
+    # values of another category are converted as C does: 300 wraps in uint8, 2.7 is cut off
+    if target.is_integer and own.is_integer:
+        wide = np.array(flat, np.int64)
+        return from_numpy_array(wide.astype(target.np).reshape(shape))
+    exact = own if own.category > target.category else target
+    with np.errstate(all="ignore"):
+        result = from_numpy_array(np.array(flat).astype(exact.np).reshape(shape))
+    return cast(result, target)
+
+
+def _stack(flat: list[Any], shape: tuple[int, ...], dtype: Dtype) -> Node:
+    nodes = []
+    for value in flat:
+        if isinstance(value, Handle):
+            node = cast(value._node, dtype)
+        else:
+            kind = scalar_kind(value)
+            assert kind is not None
+            node = scalar_node(value, kind, dtype)
+        nodes.append(reshape(node, (node.size,)))
+    return reshape(concatenate(nodes, 0), shape)
+
+
+def new_node(value: Any, dtype: Dtype | None) -> Node:
+    """What the constructor of an array makes of its argument."""
+    if isinstance(value, Handle):
+        node = value._node
+    elif isinstance(value, list | tuple):
+        return list_node(value, dtype)
+    else:
+        kind = scalar_kind(value)
+        if kind is not None and not isinstance(value, np.generic):
+            own = default_dtype(value, kind)
+            if dtype is None or dtype.category >= own.category:
+                fits = dtype is None or not dtype.is_integer
+                return scalar_node(value, kind, dtype or own) if fits else cast(constant(kind(value), own), dtype)
+            node = constant(kind(value), own)
+        elif value is None:
+            raise TypeError("[array] expected a scalar, a list or an array, got None: leave the argument out")
+        else:
+            array = None if isinstance(value, str | dict | set | range) else foreign(value)
+            if array is None:
+                raise ValueError(
+                    f"[array] expected a scalar, a list or an array, got {type(value).__name__}: convert it first"
+                )
+            return array._node if isinstance(array, Handle) else numpy_node(array, dtype)
+    return node if dtype is None else cast(node, dtype)
+
+
+def values(node: Node) -> np.ndarray:
+    """The node's elements as a read-only NumPy array, evaluated if need be."""
+    return to_numpy(node)

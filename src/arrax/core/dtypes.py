@@ -1,0 +1,208 @@
+"""Element types: their categories, limits and promotion."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from arrax.graph.dtypes import (
+    Dtype,
+    bfloat16,
+    bool_,
+    complex64,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    promote,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from arrax.graph.handle import Handle
+
+if TYPE_CHECKING:
+    from arrax.core.array import array
+
+__all__ = [
+    "Dtype",
+    "DtypeCategory",
+    "bfloat16",
+    "bool_",
+    "can_cast",
+    "complex64",
+    "complexfloating",
+    "finfo",
+    "float16",
+    "float32",
+    "float64",
+    "floating",
+    "generic",
+    "iinfo",
+    "inexact",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "integer",
+    "isdtype",
+    "issubdtype",
+    "number",
+    "result_type",
+    "signedinteger",
+    "uint8",
+    "uint16",
+    "uint32",
+    "uint64",
+    "unsignedinteger",
+]
+
+
+class DtypeCategory(enum.Enum):
+    """A set of types, for ``issubdtype``."""
+
+    complexfloating = 0
+    floating = 1
+    inexact = 2
+    signedinteger = 3
+    unsignedinteger = 4
+    integer = 5
+    number = 6
+    generic = 7
+
+    def __repr__(self) -> str:
+        return f"DtypeCategory.{self.name}"
+
+
+complexfloating, floating, inexact = DtypeCategory.complexfloating, DtypeCategory.floating, DtypeCategory.inexact
+signedinteger, unsignedinteger = DtypeCategory.signedinteger, DtypeCategory.unsignedinteger
+integer, number, generic = DtypeCategory.integer, DtypeCategory.number, DtypeCategory.generic
+
+_PARENT = {
+    complexfloating: inexact,
+    floating: inexact,
+    inexact: number,
+    signedinteger: integer,
+    unsignedinteger: integer,
+    integer: number,
+    number: generic,
+}
+_CATEGORY = (generic, unsignedinteger, signedinteger, floating, complexfloating)
+
+
+def issubdtype(arg1: Dtype | DtypeCategory, arg2: Dtype | DtypeCategory) -> bool:
+    """Whether a type or category lies in another one.
+
+    >>> import arrax.core as mx
+    >>> mx.issubdtype(mx.float16, mx.floating)
+    True
+    """
+    for which, x in (("first", arg1), ("second", arg2)):
+        if not isinstance(x, Dtype | DtypeCategory):
+            raise ValueError(
+                f"[issubdtype] expected a dtype or a category as {which} argument, got {x!r}: pass mx.float32"
+            )
+    if isinstance(arg2, Dtype):
+        return arg1 is arg2
+    category: DtypeCategory | None = _CATEGORY[arg1.category] if isinstance(arg1, Dtype) else arg1
+    while category is not None and category is not arg2:
+        category = _PARENT.get(category)
+    return category is arg2
+
+
+_KINDS = {
+    "bool": lambda d: d is bool_,
+    "signed integer": lambda d: d.is_integer and d.is_signed,
+    "unsigned integer": lambda d: d.is_integer and not d.is_signed,
+    "integral": lambda d: d.is_integer,
+    "real floating": lambda d: d.is_float,
+    "complex floating": lambda d: d.is_complex,
+    "numeric": lambda d: d is not bool_,
+}
+
+
+def isdtype(dtype: Dtype, kind: Dtype | str | tuple[Dtype | str, ...]) -> bool:
+    """Whether a type is of a kind of the array API standard (such as 'real floating'), or of one of several."""
+    if isinstance(kind, tuple):
+        return any([isdtype(dtype, k) for k in kind])
+    if isinstance(kind, Dtype):
+        return dtype is kind
+    if kind not in _KINDS:
+        raise ValueError(f"[isdtype] expected a kind out of {sorted(_KINDS)}, got {kind!r}: choose one of them")
+    return _KINDS[kind](dtype)
+
+
+def result_type(*arrays_and_dtypes: array | Dtype) -> Dtype:
+    """The type in which arrays and types meet."""
+    if not arrays_and_dtypes:
+        raise ValueError("[result_type] expected at least one array or dtype, got none: pass one")
+    result: Dtype | None = None
+    for x in arrays_and_dtypes:
+        dtype = x._node.dtype if isinstance(x, Handle) else x
+        if not isinstance(dtype, Dtype):
+            raise ValueError(f"[result_type] expected arrays and dtypes, got {x!r}: convert it with mx.array")
+        result = dtype if result is None else promote(result, dtype)
+    assert result is not None
+    return result
+
+
+def can_cast(from_: array | Dtype, to: Dtype) -> bool:
+    """Whether values of a type meet those of another in that other one."""
+    dtype = from_._node.dtype if isinstance(from_, Handle) else from_
+    return promote(dtype, to) is to
+
+
+class finfo:
+    """Limits of a floating point type; of complex64 those of its parts.
+
+    Attributes:
+        min, max: the smallest and the largest finite number.
+        eps: the distance from 1 to the next number.
+        smallest_normal: the smallest positive number with full precision.
+        bits: the size.
+
+    >>> import arrax.core as mx
+    >>> mx.finfo(mx.float16).max
+    65504.0
+    """
+
+    def __init__(self, arg: Dtype, /) -> None:
+        if not isinstance(arg, Dtype):
+            raise TypeError(f"[finfo] expected a dtype, got {arg!r}: pass one such as mx.float32")
+        if not arg.is_inexact:
+            raise ValueError(f"[finfo] expected a floating point type, got {arg.name}: use iinfo")
+        self.dtype = float32 if arg is complex64 else arg
+        self.bits = self.dtype.size * 8
+        if self.dtype is bfloat16:
+            self.eps, self.max, self.smallest_normal = 2.0**-7, (2 - 2.0**-7) * 2.0**127, 2.0**-126
+        else:
+            found: Any = np.finfo(self.dtype.np)
+            self.eps, self.max = float(found.eps), float(found.max)
+            self.smallest_normal = float(found.smallest_normal)
+        self.min = -self.max
+
+    def __repr__(self) -> str:
+        return f"finfo(min={self.min:g}, max={self.max:g}, dtype={self.dtype.name})"
+
+
+class iinfo:
+    """The smallest (``min``) and the largest (``max``) number of an integer type."""
+
+    def __init__(self, arg: Dtype, /) -> None:
+        if not isinstance(arg, Dtype):
+            raise TypeError(f"[iinfo] expected a dtype, got {arg!r}: pass one such as mx.int32")
+        if not arg.is_integer:
+            raise ValueError(f"[iinfo] expected an integer type, got {arg.name}: use finfo")
+        self.dtype = arg
+        self.bits = arg.size * 8
+        self.max = 2 ** (self.bits - (1 if arg.is_signed else 0)) - 1
+        self.min = -self.max - 1 if arg.is_signed else 0
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype.name})"

@@ -1,0 +1,37 @@
+"""Computing what has been recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from arrax.graph.handle import Handle
+from arrax.graph.node import Node
+from arrax.runtime.executor import evaluate
+
+
+def _collect(tree: Any, nodes: list[Node]) -> None:
+    if isinstance(tree, Handle):
+        nodes.append(tree._node)
+    elif isinstance(tree, dict):
+        for value in tree.values():
+            _collect(value, nodes)
+    elif isinstance(tree, list | tuple):
+        for value in tree:
+            _collect(value, nodes)
+
+
+def eval(*args: Any) -> None:
+    """Computes all arrays in the arguments: arrays, and lists, tuples and dictionaries of them, however nested.
+
+    >>> import arrax.core as mx
+    >>> x = mx.ones(2) + 1
+    >>> mx.eval(x, {"also": [x * 2]})
+    """
+    nodes: list[Node] = []
+    _collect(args, nodes)
+    evaluate(nodes)
+
+
+def async_eval(*args: Any) -> None:
+    """Like ``eval``; the arrays are ready when it returns."""
+    eval(*args)

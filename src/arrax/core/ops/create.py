@@ -1,0 +1,228 @@
+"""New arrays: constant, counted, evenly spaced, windows."""
+
+from __future__ import annotations
+
+import math as _math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from arrax.core.axes import as_shape
+from arrax.core.convert import array_node, as_node, default_dtype, from_dlpack_numpy, new_node, numpy_node, scalar_kind
+from arrax.core.ops.shape import record_broadcast
+from arrax.graph.dtypes import Dtype, bool_, complex64, float32, int32, promote
+from arrax.graph.handle import Handle, wrap
+from arrax.graph.node import Node
+from arrax.prims import pointwise as p
+from arrax.prims import view as v
+from arrax.prims.leaf import constant, iota
+from arrax.prims.pointwise import cast
+from arrax.runtime.executor import from_numpy_array
+
+if TYPE_CHECKING:
+    from arrax.core.array import array
+
+Shape = int | Sequence[int]
+
+
+def _constant(op: str, shape: Any, value: Any, dtype: Dtype) -> Any:
+    return wrap(v.broadcast(constant(value, dtype), as_shape(op, shape)))
+
+
+def zeros(shape: Shape, dtype: Dtype | None = float32, *, stream: Any = None) -> array:
+    """An array of zeros.
+
+    >>> import arrax.core as mx
+    >>> mx.zeros((1, 2))
+    array([[0, 0]], dtype=float32)
+    """
+    return _constant("zeros", shape, 0, dtype or float32)
+
+
+def ones(shape: Shape, dtype: Dtype | None = float32, *, stream: Any = None) -> array:
+    """An array of ones."""
+    return _constant("ones", shape, 1, dtype or float32)
+
+
+def full(shape: Shape, vals: Any, dtype: Dtype | None = None, *, stream: Any = None) -> array:
+    """An array with one value everywhere, or with the values of an array that broadcasts to the shape."""
+    sizes = as_shape("full", shape)
+    node = as_node("full", vals)
+    return wrap(record_broadcast("full", node if dtype is None else cast(node, dtype), sizes))
+
+
+def empty(shape: Shape, dtype: Dtype | None = float32, *, stream: Any = None) -> array:
+    """An array whose values are of no interest; they are zeros."""
+    return zeros(shape, dtype)
+
+
+def zeros_like(a: array, /, dtype: Dtype | None = None, *, stream: Any = None) -> array:
+    """Zeros in the shape and, unless told otherwise, the type of ``a``."""
+    node = array_node("zeros_like", a)
+    return _constant("zeros_like", node.shape, 0, dtype or node.dtype)
+
+
+def ones_like(a: array, /, dtype: Dtype | None = None, *, stream: Any = None) -> array:
+    """Ones in the shape and, unless told otherwise, the type of ``a``."""
+    node = array_node("ones_like", a)
+    return _constant("ones_like", node.shape, 1, dtype or node.dtype)
+
+
+def full_like(a: array, vals: Any, dtype: Dtype | None = None, *, stream: Any = None) -> array:
+    """One value, or an array's, in the shape and, unless told otherwise, the type of ``a``."""
+    node = array_node("full_like", a)
+    return full(node.shape, vals, dtype or node.dtype)
+
+
+def empty_like(a: array, /, dtype: Dtype | None = None, *, stream: Any = None) -> array:
+    """An array like ``a`` whose values are of no interest; they are zeros."""
+    return zeros_like(a, dtype)
+
+
+def asarray(a: Any, dtype: Dtype | None = None, *, copy: bool | None = None) -> array:
+    """``a`` as an array; a new one for everything that is none.
+
+    Raises:
+        ValueError: where ``copy`` is False and a copy is needed.
+    """
+    if copy is False and not (isinstance(a, Handle) and dtype in (None, a._node.dtype)):
+        raise ValueError("[asarray] expected an array of the same type for copy=False, got another one: leave copy out")
+    return wrap(new_node(a, dtype))
+
+
+def from_dlpack(x: Any, /, *, copy: bool | None = None) -> array:
+    """An array with the elements of another library's one, handed over through DLPack; they are copied."""
+    if copy is False:
+        raise ValueError("[from_dlpack] expected that a copy may be made, got copy=False: leave it out")
+    return wrap(x._node if isinstance(x, Handle) else numpy_node(from_dlpack_numpy(x)))
+
+
+def arange(*args: Any, stream: Any = None, **named: Any) -> array:
+    """``arange(stop)``, ``arange(start, stop)`` or ``arange(start, stop, step, dtype)``: numbers at even distances.
+
+    The type is int32 (int64 where the bounds need it), or float32 where an argument is a float.
+
+    Raises:
+        ValueError: for a step of 0, or bounds between which no number of elements fits.
+        TypeError: for arguments that are no numbers.
+
+    >>> import arrax.core as mx
+    >>> mx.arange(1, 7, 2)
+    array([1, 3, 5], dtype=int32)
+    """
+    names = ("start", "stop", "step", "dtype")
+    if (len(args) == 1 and "stop" not in named) or (len(args) > 1 and args[1] is None and "stop" not in named):
+        given = dict(zip(("stop", "_", "step", "dtype"), args, strict=False))
+        given.pop("_", None)
+    elif len(args) == 3 and isinstance(args[2], Dtype):
+        given = dict(zip(("start", "stop", "dtype"), args, strict=True))
+    else:
+        given = dict(zip(names, args, strict=False))
+    given = {k: x for k, x in {**given, **named}.items() if x is not None}
+    dtype = given.pop("dtype", None)
+    if len(args) > 4 or set(given) - set(names) or "stop" not in given:
+        raise TypeError(f"[arange] expected start, stop, step and dtype, got {args} and {sorted(named)}: pass a stop")
+    start, stop, step = given.get("start", 0), given["stop"], given.get("step", 1)
+    kinds = [scalar_kind(x) for x in (start, stop, step)]
+    if any(kind not in (bool, int, float) for kind in kinds):
+        raise TypeError(f"[arange] expected Python numbers, got {start!r}, {stop!r} and {step!r}: use item")
+    if bool in kinds or dtype is bool_:
+        raise ValueError("[arange] expected integers or floats, got bool: pass numbers")
+    if dtype is None:
+        dtype = int32
+        for x, kind in zip((start, stop, step), kinds, strict=True):
+            assert kind is not None
+            dtype = promote(dtype, default_dtype(x, kind))
+    if step == 0:
+        raise ValueError("[arange] expected a step other than 0, got 0: pass another one")
+    length = (stop - start) / step
+    if not _math.isfinite(length):
+        if step in (_math.inf, -_math.inf) and _math.isfinite(start):
+            length = 1.0 if (stop - start) * step > 0 else 0.0
+        else:
+            raise ValueError(f"[arange] expected finite bounds, got {start}, {stop} and {step}: pass finite ones")
+    n = max(_math.ceil(length), 0)
+    if dtype.is_integer:
+        # as in the other libraries, start and step are cut off where the type cannot hold them
+        start, step = int(start), int(step) if not isinstance(step, float) else int(start + step) - int(start)
+    return wrap(_progression(n, start, step, dtype))
+
+
+def _progression(n: int, start: float, step: float, dtype: Dtype) -> Node:
+    """``start + i * step`` for i < n; half precision is computed in float32 and rounded once."""
+    wide = dtype.compute
+    node = iota((n,), 0, wide if wide is not complex64 else complex64)
+    if step != 1:
+        node = p.mul(node, constant(step, wide))
+    if start != 0:
+        node = p.add(node, constant(start, wide))
+    return cast(node, dtype)
+
+
+def linspace(
+    start: float,
+    stop: float,
+    num: int | None = 50,
+    endpoint: bool = True,
+    dtype: Dtype | None = float32,
+    stream: Any = None,
+) -> array:
+    """``num`` numbers at even distances from ``start`` to ``stop``, which is the last one only with ``endpoint``.
+
+    >>> import arrax.core as mx
+    >>> mx.linspace(0, 1, 3)
+    array([0, 0.5, 1], dtype=float32)
+    """
+    n = 50 if num is None else num
+    if scalar_kind(start) is None or scalar_kind(stop) is None or not isinstance(endpoint, bool):
+        raise TypeError(f"[linspace] expected numbers and a boolean endpoint, got {start!r}, {stop!r}, {endpoint!r}")
+    if n < 0:
+        raise ValueError(f"[linspace] expected at least 0 samples, got {n}: pass another number")
+    steps = n - 1 if endpoint else n
+    target = dtype or float32
+    wide = target.compute if target.is_inexact else float32
+    # weights of both ends, so that the last sample is exactly the end
+    t = p.div(iota((n,), 0, wide), constant(max(steps, 1), wide))
+    a = p.mul(p.sub(constant(1, wide), t), constant(start, wide))
+    return wrap(cast(p.add(a, p.mul(t, constant(stop, wide))), target))
+
+
+def eye(n: int, m: int | None = None, k: int = 0, dtype: Dtype | None = float32, *, stream: Any = None) -> array:
+    """Ones on the ``k``-th diagonal of an ``n`` by ``m`` matrix, zeros elsewhere."""
+    m = n if m is None else m
+    if n < 0 or m < 0:
+        raise ValueError(f"[eye] expected sizes of at least 0, got {n} and {m}: pass others")
+    row = iota((n, m), 0, int32)
+    on = p.equal(p.add(row, constant(k, int32)) if k else row, iota((n, m), 1, int32))
+    return wrap(cast(on, dtype or float32))
+
+
+def identity(n: int, dtype: Dtype | None = float32, *, stream: Any = None) -> array:
+    """The ``n`` by ``n`` identity matrix."""
+    return eye(n, dtype=dtype)
+
+
+# --- windows ----------------------------------------------------------------------------------------------------------
+def _window(values: np.ndarray) -> Any:
+    return wrap(from_numpy_array(values.astype(np.float32)))
+
+
+def hanning(M: int, *, stream: Any = None) -> array:
+    """The Hann window: ``0.5 - 0.5 cos(2 pi i / (M - 1))``."""
+    return _window(np.hanning(M))
+
+
+def hamming(M: int, *, stream: Any = None) -> array:
+    """The Hamming window: ``0.54 - 0.46 cos(2 pi i / (M - 1))``."""
+    return _window(np.hamming(M))
+
+
+def blackman(M: int, *, stream: Any = None) -> array:
+    """The Blackman window: ``0.42 - 0.5 cos(2 pi i / (M - 1)) + 0.08 cos(4 pi i / (M - 1))``."""
+    return _window(np.blackman(M))
+
+
+def bartlett(M: int, *, stream: Any = None) -> array:
+    """The triangular window that is 0 at both ends."""
+    return _window(np.bartlett(M))

@@ -1,0 +1,321 @@
+"""Functions that read or write at positions: take, put, slices, diagonals, triangles, padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from arrax.core.axes import as_ints, normalize_axis
+from arrax.core.convert import array_node, as_node
+from arrax.core.ops.reductions import record_diagonal
+from arrax.core.ops.shape import drop_axes, record_broadcast, record_slice_axis
+from arrax.graph.dtypes import Dtype, float32, int32
+from arrax.graph.handle import Handle, wrap
+from arrax.graph.node import Node, Shape
+from arrax.prims import gather
+from arrax.prims import pointwise as p
+from arrax.prims import view as v
+from arrax.prims.leaf import constant, iota
+from arrax.prims.pointwise import cast
+
+if TYPE_CHECKING:
+    from arrax.core.array import array
+
+
+def index_node(op: str, index: Any) -> Node:
+    """The node of an array of positions; raises ValueError for one that is not of integers."""
+    node = as_node(op, index)
+    if not node.dtype.is_integer:
+        raise ValueError(f"[{op}] expected integer indices, got {node.dtype.name}: cast them with astype")
+    return node
+
+
+# --- take and put -----------------------------------------------------------------------------------------------------
+def take(a: array, /, indices: int | array, axis: int | None = None, *, stream: Any = None) -> array:
+    """The parts of ``a`` at the given positions along an axis, whose place the indices' axes take; None flattens first.
+
+    Raises:
+        ValueError: for indices that are not integers.
+        IndexError: for a Python integer out of range.
+    """
+    node = array_node("take", a)
+    if not isinstance(indices, int | Handle):
+        raise TypeError(
+            f"[take] expected an integer or an array, got {type(indices).__name__}: convert it with mx.array"
+        )
+    if axis is None:
+        node, axis = v.reshape(node, (node.size,)), 0
+    axis = normalize_axis("take", axis, node.ndim)
+    if isinstance(indices, int):
+        i = position("take", indices, node.shape[axis])
+        return wrap(drop_axes(record_slice_axis(node, axis, i, i + 1), (axis,)))
+    return wrap(gather.take(node, index_node("take", indices), axis))
+
+
+def position(op: str, i: int, n: int) -> int:
+    """A Python index counted from the front; raises IndexError out of range."""
+    if not -n <= i < n:
+        raise IndexError(f"[{op}] expected an index from {-n} to {n - 1}, got {i}: the axis has {n} elements")
+    return i + n if i < 0 else i
+
+
+def _aligned(op: str, node: Node, indices: Any, axis: int) -> Node:
+    """Indices broadcast to the array's shape but for the axis."""
+    index = index_node(op, indices)
+    if index.ndim != node.ndim:
+        raise ValueError(f"[{op}] expected indices with {node.ndim} axes, got {index.ndim}: reshape them")
+    shape = list(node.shape)
+    shape[axis] = index.shape[axis]
+    return record_broadcast(op, index, tuple(shape))
+
+
+def take_along_axis(a: array, /, indices: array, axis: int | None = -1, *, stream: Any = None) -> array:
+    """Single elements of ``a``: at each position of the indices the one that they name along the axis.
+
+    The indices broadcast to ``a`` elsewhere. None flattens ``a`` first.
+    """
+    node = array_node("take_along_axis", a)
+    if axis is None:
+        node, axis = v.reshape(node, (node.size,)), 0
+    axis = normalize_axis("take_along_axis", axis, node.ndim)
+    index = index_node("take_along_axis", indices)
+    if index.ndim != node.ndim:
+        raise ValueError(f"[take_along_axis] expected indices with {node.ndim} axes, got {index.ndim}: reshape them")
+    # whichever is smaller elsewhere is broadcast
+    base, at = list(node.shape), list(index.shape)
+    for i, (n, m) in enumerate(zip(node.shape, index.shape, strict=True)):
+        if i != axis and n != m:
+            base[i] = at[i] = m if n == 1 else n
+    node = record_broadcast("take_along_axis", node, tuple(base))
+    return wrap(gather.take_along(node, record_broadcast("take_along_axis", index, tuple(at)), axis))
+
+
+def put_along_axis(a: array, /, indices: array, values: array, axis: int | None = None, *, stream: Any = None) -> array:
+    """``a`` with single elements replaced, at the positions that ``take_along_axis`` reads; None flattens first."""
+    node = array_node("put_along_axis", a)
+    shape = node.shape
+    if axis is None:
+        node, axis = v.reshape(node, (node.size,)), 0
+    axis = normalize_axis("put_along_axis", axis, node.ndim)
+    index = _aligned("put_along_axis", node, indices, axis)
+    value = record_broadcast("put_along_axis", cast(as_node("put_along_axis", values), node.dtype), index.shape)
+    return wrap(v.reshape(gather.scatter_along(node, index, value, axis, "set"), shape))
+
+
+# --- slices whose start is data ---------------------------------------------------------------------------------------
+def _starts(op: str, node: Node, start: Any, axes: Sequence[int]) -> list[tuple[int, Node]]:
+    index = array_node(op, start)
+    if not index.dtype.is_integer:
+        raise ValueError(f"[{op}] expected integer starts, got {index.dtype.name}: cast them with astype")
+    index = v.reshape(index, (index.size,))
+    chosen = [normalize_axis(op, i, node.ndim) for i in axes]
+    if index.shape[0] != len(chosen):
+        raise ValueError(
+            f"[{op}] expected one start for every axis, got {index.shape[0]} for {len(chosen)}: pass as many"
+        )
+    if len(set(chosen)) != len(chosen):
+        raise ValueError(f"[{op}] expected every axis once, got {list(axes)}: leave out duplicates")
+    return [(i, cast(record_slice_axis(index, 0, k, k + 1), int32)) for k, i in enumerate(chosen)]
+
+
+def slice(
+    a: array, start_indices: array, axes: Sequence[int], slice_size: Sequence[int], *, stream: Any = None
+) -> array:
+    """A region of ``a`` that begins at positions given by an array.
+
+    Args:
+        start_indices: the first position along each of the axes.
+        axes: the axes that have a start; the others begin at 0.
+        slice_size: the size of the region along every axis of ``a``.
+
+    Raises:
+        ValueError: where the region is larger than the array.
+    """
+    node = array_node("slice", a)
+    size = as_ints("slice", tuple(slice_size), "sizes")
+    starts = _starts("slice", node, start_indices, axes)
+    if len(size) != node.ndim or any(not 0 <= n <= m for n, m in zip(size, node.shape, strict=True)):
+        raise ValueError(
+            f"[slice] expected sizes of at most {list(node.shape)}, got {list(size)}: pass one for every axis"
+        )
+    moving = dict(starts)
+    node = v.slice_(node, tuple(node.shape[i] if i in moving else n for i, n in enumerate(size)), (0,) * node.ndim)
+    for axis, start in starts:
+        node = gather.take(node, p.add(iota((size[axis],), 0, int32), start), axis)
+    return wrap(node)
+
+
+def slice_update(a: array, update: array, start_indices: array, axes: Sequence[int], *, stream: Any = None) -> array:
+    """``a`` with a region replaced that begins at positions given by an array; see ``slice``.
+
+    The update is cast to ``a``'s type; along an axis with a start it has the region's size, elsewhere it broadcasts.
+    """
+    node = array_node("slice_update", a)
+    starts = _starts("slice_update", node, start_indices, axes)
+    value = cast(array_node("slice_update", update), node.dtype)
+    if value.ndim < node.ndim:
+        value = v.reshape(value, (*(1,) * (node.ndim - value.ndim), *value.shape))
+    moving = dict(starts)
+    shape = tuple(
+        m if i in moving or m != 1 else n for i, (m, n) in enumerate(zip(value.shape, node.shape, strict=True))
+    )
+    if any(m > n for m, n in zip(shape, node.shape, strict=True)):
+        raise ValueError(
+            f"[slice_update] expected an update of at most {list(node.shape)}, got {list(value.shape)}: make it smaller"
+        )
+    return wrap(_update(node, v.broadcast(value, shape), starts))
+
+
+def _update(node: Node, value: Node, starts: list[tuple[int, Node]]) -> Node:
+    """Writes the region axis by axis: the rows that it touches are read, changed and written back."""
+    if not starts:
+        return v.slice_update(node, value, (0,) * node.ndim)
+    axis, start = starts[0]
+    rows = p.add(iota((value.shape[axis],), 0, int32), start)
+    if len(starts) > 1 or value.shape != _with(node.shape, axis, value.shape[axis]):
+        value = _update(gather.take(node, rows, axis), value, starts[1:])
+    return gather.scatter(node, rows, value, axis, "set")
+
+
+def _with(shape: Shape, axis: int, n: int) -> Shape:
+    return (*shape[:axis], n, *shape[axis + 1 :])
+
+
+# --- diagonals and triangles ------------------------------------------------------------------------------------------
+def diagonal(a: array, offset: int = 0, axis1: int = 0, axis2: int = 1, stream: Any = None) -> array:
+    """The diagonal of two axes, as the last axis; an offset moves it to the right."""
+    return wrap(record_diagonal("diagonal", array_node("diagonal", a), offset, axis1, axis2))
+
+
+def diag(a: array, /, k: int = 0, *, stream: Any = None) -> array:
+    """The ``k``-th diagonal of a matrix, or the matrix that has a vector on it.
+
+    >>> import arrax.core as mx
+    >>> mx.diag(mx.array([1, 2]))
+    array([[1, 0],
+           [0, 2]], dtype=int32)
+    """
+    node = array_node("diag", a)
+    if node.ndim == 2:
+        return wrap(record_diagonal("diag", node, k, 0, 1))
+    if node.ndim != 1:
+        raise ValueError(f"[diag] expected 1 or 2 dimensions, got {node.ndim}: use diagonal for more")
+    size = node.shape[0] + abs(k)
+    row, column = max(-k, 0), max(k, 0)
+    n = node.shape[0]
+    if n == 0:
+        return wrap(v.broadcast(constant(0, node.dtype), (size, size)))
+    # the vector along both axes, zeroed off the diagonal, put into place
+    here = p.equal(iota((n, n), 0, int32), iota((n, n), 1, int32))
+    block = p.where(here, node, constant(0, node.dtype))
+    if k == 0:
+        return wrap(block)
+    return wrap(v.slice_update(v.broadcast(constant(0, node.dtype), (size, size)), block, (row, column)))
+
+
+def _triangle(n: int, m: int, k: int) -> Node:
+    """Where column - row <= k."""
+    return p.less_equal(iota((n, m), 1, int32), p.add(iota((n, m), 0, int32), constant(k, int32)))
+
+
+def tri(n: int, m: int | None = None, k: int = 0, dtype: Dtype | None = None, *, stream: Any = None) -> array:
+    """Ones on and below the ``k``-th diagonal, zeros above; float32 unless told otherwise."""
+    return wrap(cast(_triangle(n, n if m is None else m, k), dtype or float32))
+
+
+def tril(x: array, k: int = 0, *, stream: Any = None) -> array:
+    """``x`` with zeros above the ``k``-th diagonal of its last two axes."""
+    return _keep("tril", x, k, True)
+
+
+def triu(x: array, k: int = 0, *, stream: Any = None) -> array:
+    """``x`` with zeros below the ``k``-th diagonal of its last two axes."""
+    return _keep("triu", x, k - 1, False)
+
+
+def _keep(op: str, x: Any, k: int, below: bool) -> Any:
+    node = array_node(op, x)
+    if node.ndim < 2:
+        raise ValueError(f"[{op}] expected at least 2 dimensions, got {node.ndim}: reshape the array")
+    mask, zero = _triangle(*node.shape[-2:], k), constant(0, node.dtype)
+    return wrap(p.where(mask, node, zero) if below else p.where(mask, zero, node))
+
+
+# --- padding ----------------------------------------------------------------------------------------------------------
+def _pad_widths(pad_width: Any, n: int) -> list[tuple[int, int]]:
+    if isinstance(pad_width, int):
+        return [(pad_width, pad_width)] * n
+    widths = list(pad_width)
+    if widths and all(isinstance(w, int) for w in widths):
+        if len(widths) > 2:
+            raise ValueError(f"[pad] expected one or two widths or a pair for every axis, got {pad_width}: use pairs")
+        return [(widths[0], widths[-1])] * n
+    pairs = [(w, w) if isinstance(w, int) else (w[0], w[-1]) for w in widths]
+    if len(pairs) == 1:
+        pairs *= n
+    if len(pairs) != n:
+        raise ValueError(f"[pad] expected a pair of widths for each of {n} axes, got {len(pairs)}: pass as many")
+    return pairs
+
+
+def pad(
+    a: array,
+    pad_width: Any,
+    mode: str = "constant",
+    constant_values: Any = 0,
+    *,
+    stream: Any = None,
+) -> array:
+    """``a`` with elements added before and behind, along every axis.
+
+    Args:
+        pad_width: a number for all sides, ``(before, behind)`` for all axes, or a pair for every axis.
+        mode: 'constant', 'edge' (the outermost element), 'reflect' (mirrored at it) or 'symmetric' (and it too).
+        constant_values: what is added in the mode 'constant'.
+
+    >>> import arrax.core as mx
+    >>> mx.pad(mx.array([1, 2]), (1, 2))
+    array([0, 1, 2, 0, 0], dtype=int32)
+    """
+    node = array_node("pad", a)
+    widths = _pad_widths(pad_width, node.ndim)
+    for i, (before, behind) in enumerate(widths):
+        if before < 0 or behind < 0:
+            raise ValueError(f"[pad] expected widths of at least 0, got {(before, behind)} for axis {i}: use a slice")
+    if mode == "constant":
+        value = cast(as_node("pad", constant_values), node.dtype)
+        return wrap(record_pad(node, widths, value))
+    if mode not in ("edge", "reflect", "symmetric"):
+        raise ValueError(f"[pad] expected mode constant, edge, reflect or symmetric, got {mode!r}: choose one of them")
+    for axis, (before, behind) in enumerate(widths):
+        if before or behind:
+            node = _pad_axis(node, axis, before, behind, mode)
+    return wrap(node)
+
+
+def record_pad(node: Node, widths: Sequence[tuple[int, int]], value: Node) -> Node:
+    if not any(before or behind for before, behind in widths):
+        return node
+    shape = tuple(n + sum(w) for n, w in zip(node.shape, widths, strict=True))
+    return v.slice_update(record_broadcast("pad", value, shape), node, tuple(before for before, _ in widths))
+
+
+def _pad_axis(node: Node, axis: int, before: int, behind: int, mode: str) -> Node:
+    n = node.shape[axis]
+    if n == 0:
+        return record_pad(node, [(before, behind) if i == axis else (0, 0) for i in range(node.ndim)],
+                          constant(0, node.dtype))  # fmt: skip
+    if mode == "edge" or n == 1:
+
+        def edge(i: int, width: int) -> Node:
+            return v.broadcast(record_slice_axis(node, axis, i, i + 1), _with(node.shape, axis, width))
+
+        return v.concatenate([edge(0, before), node, edge(n - 1, behind)], axis)
+    # the element at -1 is the first one mirrored: of a period of 2 n - 2 (reflect) or 2 n (symmetric)
+    skip = 1 if mode == "reflect" else 0
+    back = record_slice_axis(v.flip(node, (axis,)), axis, skip, n - skip)
+    period = n + back.shape[axis]
+    offset = -before % period
+    count = -(-(offset + before + n + behind) // period)
+    line = v.concatenate([node, back] * count, axis)
+    return record_slice_axis(line, axis, offset, offset + before + n + behind)

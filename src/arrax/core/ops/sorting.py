@@ -1,0 +1,166 @@
+"""Order: sorting, partitions, searching, unique elements."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from arrax.core.axes import normalize_axis
+from arrax.core.convert import array_node, as_node, pair
+from arrax.core.ops.shape import record_slice_axis
+from arrax.graph.dtypes import int32, uint32
+from arrax.graph.handle import wrap
+from arrax.graph.node import Node
+from arrax.prims import gather, opaque
+from arrax.prims import pointwise as p
+from arrax.prims import reduce as r
+from arrax.prims import scan as s
+from arrax.prims import view as v
+from arrax.prims.leaf import constant, iota
+from arrax.prims.pointwise import cast
+
+if TYPE_CHECKING:
+    from arrax.core.array import array
+
+
+def _line(op: str, a: Any, axis: int | None) -> tuple[Node, int]:
+    """The array and its axis from the front; flattened for None."""
+    node = array_node(op, a)
+    if axis is None:
+        return v.reshape(node, (node.size,)), 0
+    return node, normalize_axis(op, axis, node.ndim)
+
+
+def sort(a: array, /, axis: int | None = -1, *, stream: Any = None) -> array:
+    """The elements in ascending order along an axis, NaN last; None for the flattened array."""
+    node, axis = _line("sort", a, axis)
+    return wrap(opaque.sort(node, axis))
+
+
+def argsort(a: array, /, axis: int | None = -1, *, stream: Any = None) -> array:
+    """The positions that sort the array along an axis, as uint32; equal elements keep their order."""
+    node, axis = _line("argsort", a, axis)
+    return wrap(opaque.argsort(node, axis))
+
+
+def _check_kth(op: str, node: Node, axis: int, kth: int) -> None:
+    n = node.shape[axis]
+    if not -n <= kth < n:
+        raise ValueError(f"[{op}] expected kth from {-n} to {n - 1}, got {kth}: the axis has {n} elements")
+
+
+def partition(a: array, /, kth: int, axis: int | None = -1, *, stream: Any = None) -> array:
+    """The elements rearranged so that the ``kth`` is in its place, none before it is larger and none behind smaller."""
+    node, axis = _line("partition", a, axis)
+    _check_kth("partition", node, axis, kth)
+    return wrap(opaque.sort(node, axis))
+
+
+def argpartition(a: array, /, kth: int, axis: int | None = -1, *, stream: Any = None) -> array:
+    """The positions that make a ``partition``, as uint32."""
+    node, axis = _line("argpartition", a, axis)
+    _check_kth("argpartition", node, axis, kth)
+    return wrap(opaque.argsort(node, axis))
+
+
+def topk(a: array, /, k: int, axis: int | None = -1, *, stream: Any = None) -> array:
+    """The ``k`` largest elements along an axis, in ascending order; None for the flattened array.
+
+    >>> import arrax.core as mx
+    >>> mx.topk(mx.array([3, 1, 2]), 2)
+    array([2, 3], dtype=int32)
+    """
+    node, axis = _line("topk", a, axis)
+    n = node.shape[axis]
+    if not 0 <= k <= n:
+        raise ValueError(f"[topk] expected k from 0 to {n}, got {k}: the axis has {n} elements")
+    return wrap(record_slice_axis(opaque.sort(node, axis), axis, n - k, n))
+
+
+def searchsorted(sorted_sequence: array, values: array, /, side: str = "left", *, stream: Any = None) -> array:
+    """The positions, as uint32, at which to insert values into an ascending sequence; 'right' is behind equal elements.
+
+    >>> import arrax.core as mx
+    >>> mx.searchsorted(mx.array([1, 3, 5]), mx.array([3, 4]))
+    array([1, 2], dtype=uint32)
+    """
+    array_node("searchsorted", values)
+    if side not in ("left", "right"):
+        raise ValueError(f"[searchsorted] expected side 'left' or 'right', got {side!r}: choose one of them")
+    line, x = pair("searchsorted", sorted_sequence, values)
+    if line.ndim != 1:
+        raise ValueError(f"[searchsorted] expected a sequence with one axis, got {line.ndim}: flatten it")
+    n = line.shape[0]
+    if n == 0:
+        return wrap(v.broadcast(constant(0, uint32), x.shape))
+    before = p.less if side == "left" else p.less_equal
+    low, high = (v.broadcast(constant(i, int32), x.shape) for i in (0, n))
+    for _ in range(n.bit_length()):
+        middle = p.right_shift(p.add(low, high), constant(1, int32))
+        below = before(gather.take(line, middle, 0), x)
+        open_ = p.less(low, high)
+        low = p.where(p.bitwise_and(open_, below), p.add(middle, constant(1, int32)), low)
+        high = p.where(p.bitwise_and(open_, p.equal(below, constant(False, below.dtype))), middle, high)
+    return wrap(cast(low, uint32))
+
+
+def unique(
+    a: array,
+    /,
+    size: int,
+    return_index: bool = False,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    fill_value: Any = None,
+    *,
+    stream: Any = None,
+) -> Any:
+    """The distinct elements of the flattened array in ascending order, as an array of a given size.
+
+    Where there are fewer than ``size``, the rest is ``fill_value``, by default the smallest element; where there are
+    more, the largest ones are left out.
+
+    Args:
+        return_index: also the position of each element's first occurrence.
+        return_inverse: also, in the shape of ``a``, the position of each of its elements among the distinct ones.
+        return_counts: also how often each element occurs.
+
+    >>> import arrax.core as mx
+    >>> mx.unique(mx.array([3, 1, 1]), 2)
+    array([1, 3], dtype=int32)
+    """
+    node = array_node("unique", a)
+    n = node.size
+    if n == 0:
+        raise ValueError(f"[unique] expected at least one element, got shape {list(node.shape)}: test the size first")
+    flat = v.reshape(node, (n,))
+    order = opaque.argsort(flat, 0)
+    ordered = gather.take(flat, order, 0)
+    fresh = p.not_equal(record_slice_axis(ordered, 0, 1, n), record_slice_axis(ordered, 0, 0, n - 1))
+    rank = s.cumsum(v.concatenate([constant_row(0, int32), cast(fresh, int32)], 0), 0, False, True)
+    count = p.add(r.reduce(r.max_p, rank, (0,)), constant(1, int32))
+    filled = p.less(iota((size,), 0, int32), count)
+
+    def of_rank(values: Node, default: Node, how: str) -> Node:
+        start = v.broadcast(default, (size,))
+        return gather.scatter(start, rank, values, 0, how)
+
+    first = of_rank(cast(order, int32), constant(2**31 - 1, int32), "min")
+    first = p.where(filled, first, record_slice_axis(cast(order, int32), 0, 0, 1))
+    found = gather.take(flat, first, 0)
+    if fill_value is not None:
+        found = p.where(filled, found, cast(as_node("unique", fill_value), found.dtype))
+    results = [found]
+    if return_index:
+        results.append(cast(first, uint32))
+    if return_inverse:
+        back = gather.scatter(v.broadcast(constant(0, int32), (n,)), order, rank, 0, "set")
+        results.append(cast(v.reshape(back, node.shape), uint32))
+    if return_counts:
+        results.append(of_rank(v.broadcast(constant(1, int32), (n,)), constant(0, int32), "add"))
+    arrays = tuple(map(wrap, results))
+    return arrays[0] if len(arrays) == 1 else arrays
+
+
+def constant_row(value: Any, dtype: Any) -> Node:
+    """One element as an array with one axis."""
+    return v.reshape(constant(value, dtype), (1,))

@@ -1,0 +1,1 @@
+"""The recorded graph: element types, nodes, primitives, and what prints and checks them."""

@@ -1,0 +1,146 @@
+"""Element types and their promotion lattice.
+
+The lattice is MLX's: a result has the smallest type of the widest category among the operands, with three peculiarities:
+an unsigned and a signed integer meet in the next wider signed one, uint64 and a signed integer meet in float32, and
+float16 and bfloat16 meet in float32. A Python scalar is weak: it takes the array's type unless its category is higher.
+"""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+
+_BOOL, _UNSIGNED, _SIGNED, _FLOAT, _COMPLEX = range(5)
+
+
+class Dtype:
+    """An element type.
+
+    Attributes:
+        name: the type's name, such as ``"float32"``.
+        size: bytes per element.
+        np: the NumPy dtype with the same layout.
+    """
+
+    __slots__ = ("category", "code", "compute", "index", "name", "np", "size")
+
+    def __init__(self, name: str, category: int, numpy_type: type) -> None:
+        self.name = name
+        self.category = category
+        self.np = np.dtype(numpy_type)
+        self.size = self.np.itemsize
+        self.compute = self
+        self.index = -1
+        self.code = "?"
+
+    @property
+    def is_float(self) -> bool:
+        return self.category == _FLOAT
+
+    @property
+    def is_complex(self) -> bool:
+        return self.category == _COMPLEX
+
+    @property
+    def is_inexact(self) -> bool:
+        return self.category >= _FLOAT
+
+    @property
+    def is_signed(self) -> bool:
+        return self.category >= _SIGNED
+
+    @property
+    def is_integer(self) -> bool:
+        return self.category in (_UNSIGNED, _SIGNED)
+
+    def __repr__(self) -> str:
+        return f"arrax.core.{self.name}"
+
+    def __reduce__(self) -> tuple:
+        return (dtype_named, (self.name,))
+
+
+bool_ = Dtype("bool", _BOOL, np.bool_)
+uint8 = Dtype("uint8", _UNSIGNED, np.uint8)
+uint16 = Dtype("uint16", _UNSIGNED, np.uint16)
+uint32 = Dtype("uint32", _UNSIGNED, np.uint32)
+uint64 = Dtype("uint64", _UNSIGNED, np.uint64)
+int8 = Dtype("int8", _SIGNED, np.int8)
+int16 = Dtype("int16", _SIGNED, np.int16)
+int32 = Dtype("int32", _SIGNED, np.int32)
+int64 = Dtype("int64", _SIGNED, np.int64)
+float16 = Dtype("float16", _FLOAT, np.float16)
+bfloat16 = Dtype("bfloat16", _FLOAT, ml_dtypes.bfloat16)
+float32 = Dtype("float32", _FLOAT, np.float32)
+float64 = Dtype("float64", _FLOAT, np.float64)
+complex64 = Dtype("complex64", _COMPLEX, np.complex64)
+
+ALL = (
+    bool_, uint8, uint16, uint32, uint64, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64,
+)  # fmt: skip
+for _i, _d in enumerate(ALL):
+    _d.index = _i
+    _d.code = "?BHIJbhijefFdc"[_i]
+# Half precision is storage: arithmetic happens in float32 and is rounded when it is stored.
+float16.compute = bfloat16.compute = float32
+
+_BY_NAME = {d.name: d for d in ALL}
+_BY_NUMPY = {d.np: d for d in ALL}
+
+
+def dtype_named(name: str) -> Dtype:
+    return _BY_NAME[name]
+
+
+def from_numpy(numpy_dtype: np.dtype) -> Dtype | None:
+    """The element type of a NumPy dtype, or None where we have none (byte orders other than the machine's included)."""
+    return _BY_NUMPY.get(np.dtype(numpy_dtype))
+
+
+def _join(a: Dtype, b: Dtype) -> Dtype:
+    if a.category == b.category:
+        if {a, b} == {float16, bfloat16}:
+            return float32
+        return a if a.size >= b.size else b
+    low, high = (a, b) if a.category < b.category else (b, a)
+    if low.category == _UNSIGNED and high.category == _SIGNED:
+        if high.size > low.size:
+            return high
+        return {1: int16, 2: int32, 4: int64, 8: float32}[low.size]
+    return high
+
+
+_TABLE = tuple(tuple(_join(a, b) for b in ALL) for a in ALL)
+
+
+def promote(a: Dtype, b: Dtype) -> Dtype:
+    """The type in which values of both types can meet."""
+    return _TABLE[a.index][b.index]
+
+
+def _weak(category: int, default: Dtype) -> tuple[Dtype, ...]:
+    return tuple(d if d.category >= category else default for d in ALL)
+
+
+_WEAK = {
+    bool: ALL,
+    int: _weak(_UNSIGNED, int32),
+    float: _weak(_FLOAT, float32),
+    complex: _weak(_COMPLEX, complex64),
+}
+_SCALAR = {bool: bool_, int: int32, float: float32, complex: complex64}
+
+
+def promote_scalar(a: Dtype, kind: type) -> Dtype:
+    """The type in which an array of type ``a`` meets a Python scalar of the given class."""
+    return _WEAK[kind][a.index]
+
+
+def scalar_dtype(kind: type) -> Dtype:
+    """The type that a Python scalar has on its own."""
+    return _SCALAR[kind]
+
+
+def to_inexact(a: Dtype) -> Dtype:
+    """The type in which functions on real numbers (exp, divide, mean) compute for values of type ``a``."""
+    return a if a.category >= _FLOAT else float32

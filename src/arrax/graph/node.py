@@ -1,0 +1,85 @@
+"""Nodes: the recorded operations.
+
+A node is immutable but for one step: once evaluated it holds its buffer and lets go of its inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from arrax.graph.dtypes import Dtype
+
+if TYPE_CHECKING:
+    from arrax.graph.primitive import Primitive
+
+Shape = tuple[int, ...]
+
+
+class Node:
+    """One value of the graph.
+
+    Attributes:
+        prim: what computes it; for data the primitive ``leaf``, for a Python scalar ``const``.
+        inputs: the nodes that it is computed from.
+        params: the primitive's other arguments, hashable.
+        shape, dtype: of the result.
+        buffer: the data (row-contiguous), None before evaluation.
+    """
+
+    __slots__ = ("buffer", "dtype", "inputs", "params", "prim", "shape")
+
+    def __init__(
+        self,
+        prim: Primitive,
+        inputs: tuple[Node, ...],
+        params: tuple,
+        shape: Shape,
+        dtype: Dtype,
+        buffer: Any = None,
+    ) -> None:
+        self.prim = prim
+        self.inputs = inputs
+        self.params = params
+        self.shape = shape
+        self.dtype = dtype
+        self.buffer = buffer
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        n = 1
+        for s in self.shape:
+            n *= s
+        return n
+
+    def __repr__(self) -> str:
+        return f"<{self.prim.name} {self.dtype.name}{list(self.shape)}>"
+
+
+def topological(outputs: Iterable[Node], stop: Iterable[int] = ()) -> list[Node]:
+    """All nodes that the outputs depend on, inputs before their users. Iterative: graphs can be deep.
+
+    Nodes whose ids are in ``stop`` are left out, with what is only reached through them.
+    """
+    order: list[Node] = []
+    seen: set[int] = set(stop)
+    for output in outputs:
+        if id(output) in seen:
+            continue
+        stack = [(output, iter(output.inputs))]
+        seen.add(id(output))
+        while stack:
+            node, rest = stack[-1]
+            for child in rest:
+                if id(child) not in seen:
+                    seen.add(id(child))
+                    stack.append((child, iter(child.inputs)))
+                    break
+            else:
+                order.append(node)
+                stack.pop()
+    return order

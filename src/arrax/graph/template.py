@@ -1,0 +1,184 @@
+"""Templates: recorded functions that a call stands for.
+
+A compiled function is recorded once, on placeholders. Each call of it then is a single node; whoever needs to look
+inside expands the call, which copies the template's operations onto the call's inputs. Aliases are the other kind of
+node that exists for the transforms alone: before anything is evaluated they give way to the value that they stand for.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from arrax.graph.dtypes import Dtype, bool_
+from arrax.graph.node import Node, Shape
+
+if TYPE_CHECKING:
+    from arrax.graph.primitive import Primitive
+
+
+class Call(Node):
+    """One call of a template. It has no value itself; its results are nodes of the class ``Result``.
+
+    Attributes:
+        expansion: the template's outputs on the call's inputs, once ``expand`` has made them.
+        results: weak references to the result nodes.
+    """
+
+    __slots__ = ("expansion", "results")
+    expansion: list[Node] | None
+    results: list[weakref.ref[Result]]
+
+
+class Result(Node):
+    """One result of a call. params: (which,)"""
+
+    __slots__ = ("__weakref__",)
+
+
+def resolve(node: Node) -> Node:
+    """The node whose value an alias stands for; the node itself where it is none."""
+    while node.prim.kind == "alias" and node.buffer is None:
+        node = node.inputs[0]
+    return node
+
+
+class Template:
+    """A recorded function: what its outputs are, given nodes in the places of its placeholders.
+
+    Operations that do not depend on the placeholders are shared by all calls.
+
+    Attributes:
+        types: shape and dtype of each output.
+        constants: the nodes from outside that the function uses.
+        program: the operations in order, as (prim, params, shape, dtype, positions of the inputs); positions count
+            through the placeholders, the constants, and the operations.
+        results: the outputs' positions.
+    """
+
+    __slots__ = ("arity", "constants", "program", "results", "types")
+
+    def __init__(self, placeholders: Sequence[Node], outputs: Sequence[Node]) -> None:
+        self.arity = len(placeholders)
+        self.types: list[tuple[Shape, Dtype]] = [(n.shape, n.dtype) for n in outputs]
+        self.constants: list[Node] = []
+        self.program: list[tuple[Primitive, tuple, Shape, Dtype, tuple[int, ...]]] = []
+
+        targets = [resolve(n) for n in outputs]
+        order = needed(targets)
+        inside = {id(n) for n in placeholders}
+        body = []
+        for node in order:
+            if id(node) not in inside and any(id(resolve(i)) in inside for i in node.inputs):
+                inside.add(id(node))
+                body.append(node)
+        position = {id(n): i for i, n in enumerate(placeholders)}
+        used = [resolve(i) for node in body for i in node.inputs]
+        for node in [*used, *targets]:
+            if id(node) not in inside and id(node) not in position:
+                position[id(node)] = self.arity + len(self.constants)
+                self.constants.append(node)
+        first = self.arity + len(self.constants)
+        for i, node in enumerate(body):
+            position[id(node)] = first + i
+            at = tuple(position[id(resolve(i))] for i in node.inputs)
+            self.program.append((node.prim, node.params, node.shape, node.dtype, at))
+        self.results = [position[id(n)] for n in targets]
+
+    def instantiate(self, inputs: Sequence[Node]) -> list[Node]:
+        """The outputs, with the given nodes in the places of the placeholders."""
+        values = [*inputs, *self.constants]
+        append = values.append
+        for prim, params, shape, dtype, at in self.program:
+            append(Node(prim, tuple([values[i] for i in at]), params, shape, dtype))
+        return [values[i] for i in self.results]
+
+    def call(self, prim: Primitive, result_prim: Primitive, inputs: tuple[Node, ...]) -> list[Result]:
+        """Records a call: the results."""
+        call = Call(prim, inputs, (self,), (), bool_)
+        call.expansion = None
+        source = (call,)
+        results = [Result(result_prim, source, (i,), s, d) for i, (s, d) in enumerate(self.types)]
+        call.results = [weakref.ref(r) for r in results]
+        return results
+
+
+def expand(call: Call) -> list[Node]:
+    """The outputs of the call's template on the call's inputs; the same nodes every time."""
+    if call.expansion is None:
+        call.expansion = call.params[0].instantiate(call.inputs)
+    return call.expansion
+
+
+def needed(outputs: Sequence[Node]) -> list[Node]:
+    """The nodes behind the outputs, inputs before users, seen through aliases; behind evaluated ones there are none."""
+    order: list[Node] = []
+    seen: set[int] = set()
+    for output in outputs:
+        if id(output) in seen:
+            continue
+        seen.add(id(output))
+        stack = [(output, iter(output.inputs if output.buffer is None else ()))]
+        while stack:
+            node, rest = stack[-1]
+            for child in rest:
+                child = resolve(child)
+                if id(child) not in seen:
+                    seen.add(id(child))
+                    stack.append((child, iter(child.inputs if child.buffer is None else ())))
+                    break
+            else:
+                order.append(node)
+                stack.pop()
+    return order
+
+
+def wanted_with(outputs: Sequence[Node]) -> list[Node]:
+    """The outputs, and those results of the same calls that somebody still holds: to evaluate together."""
+    wanted = list(outputs)
+    seen = {id(n) for n in wanted}
+    calls = {id(n.inputs[0]): n.inputs[0] for n in outputs if type(n) is Result and n.buffer is None}
+    for call in calls.values():
+        for reference in call.results:
+            result = reference()
+            if result is not None and result.buffer is None and id(result) not in seen:
+                wanted.append(result)
+    return wanted
+
+
+def inlined(outputs: Sequence[Node]) -> list[Node]:
+    """For each output a node of the same value behind which there are neither calls nor aliases.
+
+    Nodes that have none behind them, and evaluated ones, stand for themselves.
+    """
+    done: dict[int, Node] = {}
+    for output in outputs:
+        if id(output) in done:
+            continue
+        stack = [(output, _behind(output), 0)]
+        while stack:
+            node, behind, at = stack.pop()
+            while at < len(behind) and id(behind[at]) in done:
+                at += 1
+            if at < len(behind):
+                stack.append((node, behind, at + 1))
+                stack.append((behind[at], _behind(behind[at]), 0))
+            elif behind is node.inputs:
+                inputs = tuple([done[id(i)] for i in behind])
+                same = all(a is b for a, b in zip(inputs, behind, strict=True))
+                done[id(node)] = node if same else Node(node.prim, inputs, node.params, node.shape, node.dtype)
+            else:
+                done[id(node)] = done[id(behind[0])] if behind else node
+    return [done[id(n)] for n in outputs]
+
+
+def _behind(node: Node) -> tuple[Node, ...]:
+    """What must be inlined before the node can be: its inputs, or the one node that replaces it."""
+    if node.buffer is not None:
+        return ()
+    if type(node) is Result:
+        return (expand(node.inputs[0])[node.params[0]],)  # type: ignore[arg-type]
+    if node.prim.kind == "alias":
+        return (node.inputs[0],)
+    return node.inputs

@@ -1,0 +1,314 @@
+"""Reading and writing at positions that are data, and strided windows.
+
+Positions count from the end where they are negative; what lies outside all the same is clamped when it is read and left
+out when it is written: memory is never touched outside an array.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from arrax.graph.dtypes import Dtype, int32
+from arrax.graph.node import Node, Shape
+from arrax.graph.primitive import Primitive, register
+from arrax.prims.leaf import constant, iota
+from arrax.prims.pointwise import add, cast, div, equal, less, mul, where
+from arrax.prims.view import broadcast, move_axis, reshape, to_front, transpose
+
+
+def _inside(index: np.ndarray, n: int) -> np.ndarray:
+    wide = index.astype(np.int64)
+    return np.clip(np.where(wide < 0, wide + n, wide), 0, max(n - 1, 0))
+
+
+def _zeros(like: Node, shape: Shape) -> Node:
+    return broadcast(constant(0, like.dtype), shape)
+
+
+# --- take: whole slices -----------------------------------------------------------------------------------------------
+def _take_infer(inputs: tuple[Node, ...], params: tuple) -> tuple[Shape, Dtype]:
+    a, index = inputs
+    axis = params[0]
+    return (*a.shape[:axis], *index.shape, *a.shape[axis + 1 :]), a.dtype
+
+
+def _take_lower(node: Node, coords: tuple, ctx: Any) -> list:
+    a, index = node.inputs
+    axis = node.params[0]
+    at = ctx.data(1, coords[axis : axis + index.ndim], a.shape[axis])
+    return [*coords[:axis], at, *coords[axis + index.ndim :]]
+
+
+def _wrapped(index: Node, n: int) -> Node:
+    """Positions as int32 that count from the start."""
+    index = cast(index, int32)
+    return where(less(index, constant(0, int32)), add(index, constant(n, int32)), index)
+
+
+def _take_batch(n: Node, inputs: list[Node], batched: list[bool]) -> Node:
+    (a, index), axis = inputs, n.params[0]
+    if not batched[1]:
+        return take(a, index, axis + 1)
+    if not batched[0]:
+        return move_axis(take(a, index, axis), axis, 0)
+    size, length = a.shape[0], a.shape[axis + 1]
+    rows = move_axis(a, axis + 1, 1)
+    rest = rows.shape[2:]
+    flat = reshape(rows, (size * length, *rest))
+    offsets = reshape(mul(iota((size,), 0, int32), constant(length, int32)), (size, *(1,) * (index.ndim - 1)))
+    result = take(flat, add(_wrapped(index, length), offsets), 0)
+    # (size, index..., rest...) -> (size, rest before the axis, index..., rest after it)
+    k = index.ndim - 1
+    order = (0, *range(1 + k, 1 + k + axis), *range(1, 1 + k), *range(1 + k + axis, result.ndim))
+    return transpose(result, order)
+
+
+# params: (axis,)
+take_p = register(
+    Primitive(
+        "take",
+        "gather",
+        _take_infer,
+        lambda params, shape, dtype, a, index: np.take(a, _inside(index, a.shape[params[0]]), params[0]),
+        lambda n, g: (scatter(_zeros(g, n.inputs[0].shape), n.inputs[1], g, n.params[0], "add"), None),
+        _take_batch,
+        lower=_take_lower,
+        samples=[(("f4:5,3", "i4<5:4"), (0,)), (("f4:2,5,3", "i4<5:2,2"), (1,)), (("f4:5", "i4<5:"), (0,))],
+    )
+)
+
+
+def take(a: Node, index: Node, axis: int) -> Node:
+    """Slices of ``a`` along ``axis`` at the given positions; their axes replace the axis."""
+    return Node(take_p, (a, index), (axis,), *_take_infer((a, index), (axis,)))
+
+
+# --- take_along: single elements --------------------------------------------------------------------------------------
+def _along_lower(node: Node, coords: tuple, ctx: Any) -> list:
+    axis = node.params[0]
+    at = ctx.data(1, coords, node.inputs[0].shape[axis])
+    return [at if i == axis else c for i, c in enumerate(coords)]
+
+
+def _along_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray, index: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(a, _inside(index, a.shape[params[0]]), params[0])
+
+
+# Both inputs have one shape but for the axis. params: (axis,)
+take_along_p = register(
+    Primitive(
+        "take_along",
+        "gather",
+        lambda inputs, params: (inputs[1].shape, inputs[0].dtype),
+        _along_reference,
+        lambda n, g: (scatter_along(_zeros(g, n.inputs[0].shape), n.inputs[1], g, n.params[0], "add"), None),
+        lambda n, inputs, batched: take_along(*to_front(inputs, batched), n.params[0] + 1),
+        lower=_along_lower,
+        samples=[(("f4:2,5", "i4<5:2,3"), (1,)), (("f4:5,2", "i4<5:3,2"), (0,))],
+    )
+)
+
+
+def take_along(a: Node, index: Node, axis: int) -> Node:
+    return Node(take_along_p, (a, index), (axis,), index.shape, a.dtype)
+
+
+# --- scatter ----------------------------------------------------------------------------------------------------------
+_COMBINE = {"set": None, "add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+
+
+def _combine_at(result: np.ndarray, at: Any, update: np.ndarray, how: str) -> None:
+    if how == "set":
+        result[at] = update
+    elif result.dtype.itemsize == 2 and result.dtype.kind not in "iu":
+        wide = result.astype(np.float32)
+        _COMBINE[how].at(wide, at, update.astype(np.float32))
+        result[...] = wide.astype(result.dtype)
+    else:
+        _COMBINE[how].at(result, at, update)
+
+
+def _scatter_reference(
+    params: tuple, shape: Shape, dtype: Dtype, base: np.ndarray, index: np.ndarray, update: np.ndarray
+) -> np.ndarray:
+    axis, how = params
+    n = shape[axis]
+    result = np.moveaxis(np.array(base), axis, 0).copy()
+    at = index.astype(np.int64).reshape(-1)
+    at = np.where(at < 0, at + n, at)
+    rows = np.moveaxis(
+        update.reshape(*base.shape[:axis], -1, *base.shape[axis + 1 :]), axis, 0
+    )
+    keep = (at >= 0) & (at < n)
+    _combine_at(result, at[keep], rows[keep], how)
+    return np.moveaxis(result, 0, axis)
+
+
+def _combined_vjp(n: Node, g: Node, read: Any, write: Any) -> tuple[Node, None, Node]:
+    """The cotangents of base and update; ``read`` picks the positions out of an array, ``write`` replaces them."""
+    base, _, update = n.inputs
+    how = n.params[1]
+    zero = constant(0, g.dtype)
+    if how == "add":
+        return g, None, read(g)
+    if how == "set":
+        return write(g, broadcast(zero, update.shape), "set"), None, read(g)
+    if how == "mul":
+        return write(g, update, "mul"), None, div(read(mul(g, n)), update)
+    return where(equal(n, base), g, zero), None, where(equal(read(n), update), read(g), zero)
+
+
+def _scatter_batch(n: Node, inputs: list[Node], batched: list[bool]) -> Node:
+    axis, how = n.params
+    if not batched[1]:
+        base, update = to_front([inputs[0], inputs[2]], [batched[0], batched[2]])
+        return scatter(base, inputs[1], update, axis + 1, how)
+    base, index, update = to_front(inputs, batched)
+    size, length, k = base.shape[0], base.shape[axis + 1], index.ndim - 1
+    rows = move_axis(base, axis + 1, 1)
+    flat = reshape(rows, (size * length, *rows.shape[2:]))
+    # positions outside stay outside: they are moved past the end of everything
+    index = _wrapped(index, length)
+    outside = where(less(index, constant(0, int32)), constant(size * length, int32), index)
+    outside = where(less(outside, constant(length, int32)), outside, constant(size * length, int32))
+    offsets = reshape(mul(iota((size,), 0, int32), constant(length, int32)), (size, *(1,) * k))
+    order = (0, *range(1 + axis, 1 + axis + k), *range(1, 1 + axis), *range(1 + axis + k, update.ndim))
+    done = scatter(flat, add(outside, offsets), transpose(update, order), 0, how)
+    return move_axis(reshape(done, rows.shape), 1, axis + 1)
+
+
+# params: (axis, how)
+scatter_p = register(
+    Primitive(
+        "scatter",
+        "scatter",
+        lambda inputs, params: (inputs[0].shape, inputs[0].dtype),
+        _scatter_reference,
+        lambda n, g: _combined_vjp(
+            n,
+            g,
+            lambda a: take(a, n.inputs[1], n.params[0]),
+            lambda a, u, how: scatter(a, n.inputs[1], u, n.params[0], how),
+        ),
+        _scatter_batch,
+        samples=[
+            (("f4:5,3", "i4<5:4", "f4:4,3"), (0, "add")),
+            (("f4:2,5", "i4<5:3", "f4:2,3"), (1, "max")),
+            (("f4:5,3", "i4!5:3", "f4:3,3"), (0, "set")),
+            (("f4:5,3", "i4!5:3", "f4:3,3"), (0, "mul")),
+        ],
+    )
+)
+
+
+def scatter(base: Node, index: Node, update: Node, axis: int, how: str) -> Node:
+    """``base`` with slices along ``axis`` combined with those of ``update``. how: set, add, mul, max or min."""
+    return Node(scatter_p, (base, index, update), (axis, how), base.shape, base.dtype)
+
+
+def _scatter_along_reference(
+    params: tuple, shape: Shape, dtype: Dtype, base: np.ndarray, index: np.ndarray, update: np.ndarray
+) -> np.ndarray:
+    axis, how = params
+    result = np.array(base)
+    at = index.astype(np.int64)
+    at = np.where(at < 0, at + shape[axis], at)
+    keep = (at >= 0) & (at < shape[axis])
+    where_ = [np.broadcast_to(x, at.shape)[keep] for x in np.indices(at.shape, sparse=True)]
+    where_[axis] = at[keep]
+    _combine_at(result, tuple(where_), update[keep], how)
+    return result
+
+
+# params: (axis, how)
+scatter_along_p = register(
+    Primitive(
+        "scatter_along",
+        "scatter",
+        lambda inputs, params: (inputs[0].shape, inputs[0].dtype),
+        _scatter_along_reference,
+        lambda n, g: _combined_vjp(
+            n,
+            g,
+            lambda a: take_along(a, n.inputs[1], n.params[0]),
+            lambda a, u, how: scatter_along(a, n.inputs[1], u, n.params[0], how),
+        ),
+        lambda n, inputs, batched: scatter_along(*to_front(inputs, batched), n.params[0] + 1, n.params[1]),
+        samples=[
+            (("f4:2,5", "i4<5:2,3", "f4:2,3"), (1, "add")),
+            (("f4:5,2", "i4!5:5,1", "f4:5,1"), (0, "set")),
+        ],
+    )
+)
+
+
+def scatter_along(base: Node, index: Node, update: Node, axis: int, how: str) -> Node:
+    """``base`` with single elements along ``axis`` combined with those of ``update``, which has the index' shape."""
+    return Node(scatter_along_p, (base, index, update), (axis, how), base.shape, base.dtype)
+
+
+# --- strided windows --------------------------------------------------------------------------------------------------
+def _strided_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) -> np.ndarray:
+    return a[_strided_positions(params)]
+
+
+def _strided_positions(params: tuple) -> np.ndarray:
+    shape, strides, offset = params
+    at = np.full(shape, offset)
+    for axis, (n, s) in enumerate(zip(shape, strides, strict=True)):
+        at += (np.arange(n) * s).reshape([-1 if i == axis else 1 for i in range(len(shape))])
+    return at
+
+
+def _strided_lower(node: Node, coords: tuple, ctx: Any) -> list:
+    shape, strides, _ = node.params
+    result, k = ctx.arg(0), 1
+    for c, n, s in zip(coords, shape, strides, strict=True):
+        if n == 1 or s == 0:
+            continue
+        if s == 1:
+            result = result + c
+        else:
+            result = result + c * ctx.arg(k)
+            k += 1
+    return [result]
+
+
+def strided_index(params: tuple) -> Node:
+    """The linear position of every element of a strided window."""
+    shape, strides, offset = params
+    index = broadcast(constant(offset, int32), shape)
+    for axis, s in enumerate(strides):
+        index = add(index, mul(iota(shape, axis, int32), constant(s, int32)))
+    return index
+
+
+def _strided_batch(n: Node, inputs: list[Node], batched: list[bool]) -> Node:
+    shape, strides, offset = n.params
+    a = inputs[0]
+    flat = reshape(a, (math.prod(a.shape),))
+    return as_strided(flat, (a.shape[0], *shape), (a.shape[1], *strides), offset)
+
+
+# A window on a flat array, by element strides. The caller checks the bounds. params: (shape, strides, offset)
+as_strided_p = register(
+    Primitive(
+        "as_strided",
+        "view",
+        lambda inputs, params: (params[0], inputs[0].dtype),
+        _strided_reference,
+        lambda n, g: (scatter(_zeros(g, n.inputs[0].shape), strided_index(n.params), g, 0, "add"),),
+        _strided_batch,
+        lower=_strided_lower,
+        static=lambda n: tuple((s if s in (0, 1) else 2) if m != 1 else 0 for m, s in zip(*n.params[:2], strict=True)),
+        dynamic=lambda n: (n.params[2], *(s for m, s in zip(*n.params[:2], strict=True) if m != 1 and s not in (0, 1))),
+        samples=[(("f4:6",), ((3, 2), (1, 2), 1)), (("f4:9",), ((3,), (4,), 0)), (("f4:4",), ((2, 4), (0, 1), 0))],
+    )
+)
+
+
+def as_strided(flat: Node, shape: Shape, strides: Shape, offset: int) -> Node:
+    return Node(as_strided_p, (flat,), (shape, strides, offset), shape, flat.dtype)

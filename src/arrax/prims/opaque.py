@@ -1,0 +1,78 @@
+"""Work on whole arrays that a library does, and the barrier."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from arrax.graph.dtypes import Dtype, int32, uint32
+from arrax.graph.node import Node, Shape
+from arrax.graph.primitive import NONDIFF, Primitive, register
+from arrax.prims.gather import scatter_along, take_along
+from arrax.prims.leaf import iota
+
+
+def _sort_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) -> np.ndarray:
+    return np.sort(a, axis=params[0])
+
+
+def _argsort_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) -> np.ndarray:
+    return np.argsort(a, axis=params[0], kind="stable").astype(np.uint32)
+
+
+def _sort_vjp(n: Node, g: Node) -> tuple[Node]:
+    axis = n.params[0]
+    order = argsort(n.inputs[0], axis)
+    # the inverse permutation: where each element went
+    back = scatter_along(iota(order.shape, axis, int32), order, iota(order.shape, axis, int32), axis, "set")
+    return (take_along(g, back, axis),)
+
+
+# Ascending; NaN comes last. params: (axis,)
+sort_p = register(
+    Primitive(
+        "sort",
+        "opaque",
+        lambda inputs, params: (inputs[0].shape, inputs[0].dtype),
+        _sort_reference,
+        _sort_vjp,
+        lambda n, inputs, batched: sort(inputs[0], n.params[0] + 1),
+        samples=[(("f4:5",), (0,)), (("f4:2,5",), (1,)), (("f4:5,2",), (0,))],
+    )
+)
+
+# The stable order. params: (axis,)
+argsort_p = register(
+    Primitive(
+        "argsort",
+        "opaque",
+        lambda inputs, params: (inputs[0].shape, uint32),
+        _argsort_reference,
+        NONDIFF,
+        lambda n, inputs, batched: argsort(inputs[0], n.params[0] + 1),
+        samples=[(("f4:5",), (0,)), (("f4:2,5",), (1,)), (("f4:5,2",), (0,))],
+    )
+)
+
+# The first input's value, once all inputs exist; nothing is simplified across it.
+barrier_p = register(
+    Primitive(
+        "barrier",
+        "barrier",
+        lambda inputs, params: (inputs[0].shape, inputs[0].dtype),
+        lambda params, shape, dtype, a, *others: a,
+        lambda n, g: (g, *(None for _ in n.inputs[1:])),
+        samples=[(("f4:5", "f4:2"), ())],
+    )
+)
+
+
+def sort(a: Node, axis: int) -> Node:
+    return Node(sort_p, (a,), (axis,), a.shape, a.dtype)
+
+
+def argsort(a: Node, axis: int) -> Node:
+    return Node(argsort_p, (a,), (axis,), a.shape, uint32)
+
+
+def barrier(a: Node, *others: Node) -> Node:
+    return Node(barrier_p, (a, *others), (), a.shape, a.dtype)

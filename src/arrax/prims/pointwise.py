@@ -1,0 +1,488 @@
+"""Pointwise primitives: one element of the result from one element of each input.
+
+Inputs broadcast against each other and have one type (``where``'s condition is boolean). The functions below record
+operations on nodes; derivative rules are written with them. ``lower`` names the scalar operation of the kernel IR, and
+arithmetic on half precision happens in float32.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from arrax.graph.dtypes import Dtype, bool_, complex64, float16, float32, float64, int32, uint32
+from arrax.graph.node import Node, Shape
+from arrax.graph.primitive import NONDIFF, Primitive, bind, broadcast_shapes, register
+from arrax.prims.leaf import constant
+
+FLOATS = "f"  # samples over real numbers
+POSITIVE = "p"  # ... over (0, inf)
+UNIT = "u"  # ... over (-1, 1)
+ABOVE_ONE = "g"  # ... over (1, inf)
+NUMBERS = "n"  # all numeric types
+INTEGERS = "i"
+BOOLS = "b"
+ANY = "a"
+
+
+def _compute(f: Callable[..., Any], arrays: tuple[np.ndarray, ...], out: np.dtype) -> np.ndarray:
+    """Applies ``f`` as the machine code does: half precision is widened first, the result rounded at the end."""
+    wide = [a.astype(np.float32) if a.dtype.itemsize == 2 and a.dtype.kind not in "iu" else a for a in arrays]
+    with np.errstate(all="ignore"):
+        return np.asarray(f(*wide)).astype(out)
+
+
+def _declare(
+    name: str,
+    arity: int,
+    reference: Callable[..., Any],
+    vjp: Any,
+    domain: str,
+    *,
+    result: Dtype | None = None,
+    lower: str | None = None,
+    cost: int = 1,
+) -> Primitive:
+    def infer(inputs: tuple[Node, ...], params: tuple) -> tuple[Shape, Dtype]:
+        first = inputs[0].dtype
+        for other in inputs[1:]:
+            if other.dtype is not first:
+                raise TypeError(f"[{name}] expected operands of one type, got {first.name} and {other.dtype.name}")
+        shape = inputs[0].shape if arity == 1 else broadcast_shapes(name, *(x.shape for x in inputs))
+        return shape, result or first
+
+    def evaluate(params: tuple, shape: Shape, dtype: Dtype, *arrays: np.ndarray) -> np.ndarray:
+        return _compute(reference, arrays, dtype.np)
+
+    return register(
+        Primitive(
+            name,
+            "pointwise",
+            infer,
+            evaluate,
+            vjp,
+            lower=lower or name,
+            samples=(domain, arity),
+            cost=cost,
+        )
+    )
+
+
+def _unary(prim: Primitive) -> Callable[[Node], Node]:
+    def record(a: Node) -> Node:
+        return Node(prim, (a,), (), a.shape, a.dtype)
+
+    record.__name__ = prim.name
+    return record
+
+
+def _binary(prim: Primitive, result: Dtype | None = None) -> Callable[[Node, Node], Node]:
+    name = prim.name
+
+    def record(a: Node, b: Node) -> Node:
+        shape = a.shape if a.shape == b.shape else broadcast_shapes(name, a.shape, b.shape)
+        return Node(prim, (a, b), (), shape, result or a.dtype)
+
+    record.__name__ = prim.name
+    return record
+
+
+def scalar(value: float, like: Node) -> Node:
+    """A constant of the type of ``like``."""
+    return constant(value, like.dtype)
+
+
+def _times(value: float, a: Node) -> Node:
+    return mul(a, scalar(value, a))
+
+
+def _plus(value: float, a: Node) -> Node:
+    return add(a, scalar(value, a))
+
+
+# --- arithmetic -------------------------------------------------------------------------------------------------------
+add_p = _declare("add", 2, np.add, lambda n, g: (g, g), ANY)
+sub_p = _declare("sub", 2, np.subtract, lambda n, g: (g, neg(g)), NUMBERS)
+mul_p = _declare("mul", 2, np.multiply, lambda n, g: (mul(g, n.inputs[1]), mul(g, n.inputs[0])), ANY)
+div_p = _declare(
+    "div",
+    2,
+    np.divide,
+    lambda n, g: (div(g, n.inputs[1]), neg(div(mul(g, n), n.inputs[1]))),
+    FLOATS,
+    cost=4,
+)
+neg_p = _declare("neg", 1, np.negative, lambda n, g: (neg(g),), NUMBERS)
+abs_p = _declare("abs", 1, np.abs, lambda n, g: (mul(g, sign(n.inputs[0])),), NUMBERS)
+sign_p = _declare("sign", 1, np.sign, lambda n, g: (None,), NUMBERS)
+square_p = _declare("square", 1, np.square, lambda n, g: (mul(g, _times(2, n.inputs[0])),), NUMBERS)
+sqrt_p = _declare("sqrt", 1, np.sqrt, lambda n, g: (div(_times(0.5, g), n),), POSITIVE, cost=4)
+rsqrt_p = _declare(
+    "rsqrt",
+    1,
+    lambda x: 1 / np.sqrt(x),
+    lambda n, g: (mul(mul(_times(-0.5, g), n), square(n)),),
+    POSITIVE,
+    cost=6,
+)
+
+
+def _power_vjp(n: Node, g: Node) -> tuple[Node, Node]:
+    x, y = n.inputs
+    zero = scalar(0, y)
+    dx = mul(g, mul(y, power(x, sub(y, scalar(1, y)))))
+    # x^0 is constant in x, also where x^(y-1) overflows; and 0^y is constant in y for y > 0
+    dx = where(equal(y, zero), scalar(0, dx), dx)
+    at_zero = equal(x, scalar(0, x))
+    dy = mul(g, mul(n, where(at_zero, scalar(0, x), log(where(at_zero, scalar(1, x), x)))))
+    return dx, dy
+
+
+def _power_reference(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    if x.dtype.kind in "iu":
+        result, base, rest = np.ones_like(x * y), x + 0 * y, np.maximum(y, 0) + 0 * x
+        for _ in range(64):
+            result = np.where(rest & 1, result * base, result)
+            base, rest = base * base, rest >> 1
+        return np.where(y < 0, 0, result)
+    return np.power(x, y)
+
+
+power_p = _declare("power", 2, _power_reference, _power_vjp, POSITIVE, cost=30)
+maximum_p = _declare(
+    "maximum",
+    2,
+    np.maximum,
+    lambda n, g: _choose(greater(*n.inputs), g),
+    NUMBERS,
+    cost=2,
+)
+minimum_p = _declare(
+    "minimum",
+    2,
+    np.minimum,
+    lambda n, g: _choose(less(*n.inputs), g),
+    NUMBERS,
+    cost=2,
+)
+
+
+def _choose(first: Node, g: Node) -> tuple[Node, Node]:
+    """The cotangents of a choice between two operands; the second one takes it where they are equal."""
+    zero = scalar(0, g)
+    return where(first, g, zero), where(first, zero, g)
+
+
+floor_p = _declare("floor", 1, np.floor, lambda n, g: (None,), FLOATS)
+ceil_p = _declare("ceil", 1, np.ceil, lambda n, g: (None,), FLOATS)
+round_p = _declare("round", 1, np.rint, lambda n, g: (None,), FLOATS, lower="rint")
+trunc_p = _declare("trunc", 1, np.trunc, lambda n, g: (None,), FLOATS)
+
+
+def _integer_safe(f: Callable[..., Any]) -> Callable[[np.ndarray, np.ndarray], Any]:
+    def evaluate(a: np.ndarray, b: np.ndarray) -> Any:
+        if a.dtype.kind in "iu":
+            return np.where(b == 0, 0, f(a, np.where(b == 0, 1, b)))
+        return f(a, b)
+
+    return evaluate
+
+
+# Both round towards minus infinity, for integers too; an integer divided by zero gives 0.
+floor_divide_p = _declare(
+    "floor_divide",
+    2,
+    _integer_safe(np.floor_divide),
+    lambda n, g: (None, None),
+    NUMBERS,
+    cost=6,
+)
+remainder_p = _declare(
+    "remainder",
+    2,
+    _integer_safe(np.remainder),
+    lambda n, g: (g, neg(mul(g, floor(div(n.inputs[0], n.inputs[1]))))),
+    NUMBERS,
+    cost=6,
+)
+
+# --- exponentials and logarithms --------------------------------------------------------------------------------------
+exp_p = _declare("exp", 1, np.exp, lambda n, g: (mul(g, n),), FLOATS, cost=12)
+expm1_p = _declare("expm1", 1, np.expm1, lambda n, g: (mul(g, _plus(1, n)),), FLOATS, cost=16)
+exp2_p = _declare("exp2", 1, np.exp2, lambda n, g: (mul(_times(math.log(2), g), n),), FLOATS, cost=12)
+log_p = _declare("log", 1, np.log, lambda n, g: (div(g, n.inputs[0]),), POSITIVE, cost=16)
+log1p_p = _declare("log1p", 1, np.log1p, lambda n, g: (div(g, _plus(1, n.inputs[0])),), POSITIVE, cost=20)
+log2_p = _declare("log2", 1, np.log2, lambda n, g: (div(_times(1 / math.log(2), g), n.inputs[0]),), POSITIVE, cost=18)
+log10_p = _declare(
+    "log10", 1, np.log10, lambda n, g: (div(_times(1 / math.log(10), g), n.inputs[0]),), POSITIVE, cost=18
+)
+logaddexp_p = _declare(
+    "logaddexp",
+    2,
+    np.logaddexp,
+    lambda n, g: (
+        mul(g, sigmoid(sub(n.inputs[0], n.inputs[1]))),
+        mul(g, sigmoid(sub(n.inputs[1], n.inputs[0]))),
+    ),
+    FLOATS,
+    cost=40,
+)
+
+
+def _sigmoid_reference(x: np.ndarray) -> np.ndarray:
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + e), np.where(np.isnan(x), x, e / (1 + e)))
+
+
+sigmoid_p = _declare(
+    "sigmoid", 1, _sigmoid_reference, lambda n, g: (mul(g, mul(n, sub(scalar(1, n), n))),), FLOATS, cost=16
+)
+
+# --- trigonometric and hyperbolic -------------------------------------------------------------------------------------
+sin_p = _declare("sin", 1, np.sin, lambda n, g: (mul(g, cos(n.inputs[0])),), FLOATS, cost=20)
+cos_p = _declare("cos", 1, np.cos, lambda n, g: (neg(mul(g, sin(n.inputs[0]))),), FLOATS, cost=20)
+tan_p = _declare("tan", 1, np.tan, lambda n, g: (mul(g, _plus(1, square(n))),), UNIT, cost=30)
+sinh_p = _declare("sinh", 1, np.sinh, lambda n, g: (mul(g, cosh(n.inputs[0])),), FLOATS, cost=24)
+cosh_p = _declare("cosh", 1, np.cosh, lambda n, g: (mul(g, sinh(n.inputs[0])),), FLOATS, cost=24)
+tanh_p = _declare("tanh", 1, np.tanh, lambda n, g: (mul(g, sub(scalar(1, n), square(n))),), FLOATS, cost=20)
+arcsin_p = _declare(
+    "arcsin", 1, np.arcsin, lambda n, g: (mul(g, rsqrt(sub(scalar(1, g), square(n.inputs[0])))),), UNIT, cost=20
+)
+arccos_p = _declare(
+    "arccos", 1, np.arccos, lambda n, g: (neg(mul(g, rsqrt(sub(scalar(1, g), square(n.inputs[0]))))),), UNIT, cost=20
+)
+arctan_p = _declare("arctan", 1, np.arctan, lambda n, g: (div(g, _plus(1, square(n.inputs[0]))),), FLOATS, cost=20)
+arcsinh_p = _declare(
+    "arcsinh", 1, np.arcsinh, lambda n, g: (mul(g, rsqrt(_plus(1, square(n.inputs[0])))),), FLOATS, cost=30
+)
+arccosh_p = _declare(
+    "arccosh", 1, np.arccosh, lambda n, g: (mul(g, rsqrt(_plus(-1, square(n.inputs[0])))),), ABOVE_ONE, cost=30
+)
+arctanh_p = _declare(
+    "arctanh", 1, np.arctanh, lambda n, g: (div(g, sub(scalar(1, g), square(n.inputs[0]))),), UNIT, cost=30
+)
+
+
+def _arctan2_vjp(n: Node, g: Node) -> tuple[Node, Node]:
+    y, x = n.inputs
+    scaled = div(g, add(square(y), square(x)))
+    return mul(scaled, x), neg(mul(scaled, y))
+
+
+arctan2_p = _declare("arctan2", 2, np.arctan2, _arctan2_vjp, FLOATS, cost=30)
+
+_erf_scalar = np.frompyfunc(math.erf, 1, 1)
+
+
+def _erfinv_reference(x: np.ndarray) -> np.ndarray:
+    """Newton's iteration on erf, started from Winitzki's approximation."""
+    w = x.astype(np.float64)
+    t = np.log1p(-w * w)
+    c = 2 / (math.pi * 0.147) + t / 2
+    y = np.sign(w) * np.sqrt(np.sqrt(c * c - t / 0.147) - c)
+    for _ in range(4):
+        step = (_erf_scalar(y).astype(np.float64) - w) * (math.sqrt(math.pi) / 2) * np.exp(y * y)
+        y = np.where(np.isfinite(y) & np.isfinite(step), y - step, y)
+    return np.where(np.abs(w) == 1, np.copysign(np.inf, w), np.where(w == 0, w, y))
+
+
+erf_p = _declare(
+    "erf",
+    1,
+    lambda x: _erf_scalar(x).astype(np.float64),
+    lambda n, g: (mul(_times(2 / math.sqrt(math.pi), g), exp(neg(square(n.inputs[0])))),),
+    FLOATS,
+    cost=24,
+)
+erfinv_p = _declare(
+    "erfinv",
+    1,
+    _erfinv_reference,
+    lambda n, g: (mul(_times(math.sqrt(math.pi) / 2, g), exp(square(n))),),
+    UNIT,
+    cost=30,
+)
+
+# --- comparison and logic ---------------------------------------------------------------------------------------------
+equal_p = _declare("equal", 2, np.equal, NONDIFF, ANY, result=bool_, lower="eq")
+not_equal_p = _declare("not_equal", 2, np.not_equal, NONDIFF, ANY, result=bool_, lower="ne")
+less_p = _declare("less", 2, np.less, NONDIFF, ANY, result=bool_, lower="lt")
+less_equal_p = _declare("less_equal", 2, np.less_equal, NONDIFF, ANY, result=bool_, lower="le")
+greater_p = _declare("greater", 2, np.greater, NONDIFF, ANY, result=bool_, lower="gt")
+greater_equal_p = _declare("greater_equal", 2, np.greater_equal, NONDIFF, ANY, result=bool_, lower="ge")
+bitwise_and_p = _declare("bitwise_and", 2, np.bitwise_and, NONDIFF, INTEGERS, lower="and")
+bitwise_or_p = _declare("bitwise_or", 2, np.bitwise_or, NONDIFF, INTEGERS, lower="or")
+bitwise_xor_p = _declare("bitwise_xor", 2, np.bitwise_xor, NONDIFF, INTEGERS, lower="xor")
+bitwise_not_p = _declare("bitwise_not", 1, np.invert, NONDIFF, INTEGERS, lower="not")
+
+
+def _shift(f: Callable[..., Any]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """A shift by the width or more leaves nothing but the sign."""
+
+    def evaluate(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        width = a.dtype.itemsize * 8
+        far = (b >= width) | (b < 0)
+        near = f(a, np.where(far, 0, b).astype(a.dtype))
+        return np.where(far, 0 if f is np.left_shift else np.where(a < 0, -1, 0), near)
+
+    return evaluate
+
+
+left_shift_p = _declare("left_shift", 2, _shift(np.left_shift), NONDIFF, INTEGERS, lower="shl")
+right_shift_p = _declare("right_shift", 2, _shift(np.right_shift), NONDIFF, INTEGERS, lower="shr")
+
+
+# --- selection and change of type -------------------------------------------------------------------------------------
+def _where_infer(inputs: tuple[Node, ...], params: tuple) -> tuple[Shape, Dtype]:
+    condition, a, b = inputs
+    if condition.dtype is not bool_ or a.dtype is not b.dtype:
+        raise TypeError(
+            f"[where] expected a boolean condition and branches of one type, "
+            f"got {condition.dtype.name}, {a.dtype.name} and {b.dtype.name}"
+        )
+    return broadcast_shapes("where", condition.shape, a.shape, b.shape), a.dtype
+
+
+where_p = register(
+    Primitive(
+        "where",
+        "pointwise",
+        _where_infer,
+        lambda params, shape, dtype, *arrays: np.where(*arrays).astype(dtype.np),
+        lambda n, g: (None, where(n.inputs[0], g, scalar(0, g)), where(n.inputs[0], scalar(0, g), g)),
+        lower="select",
+        samples=("where", 3),
+    )
+)
+
+
+def where(condition: Node, a: Node, b: Node) -> Node:
+    return bind(where_p, (condition, a, b))
+
+
+def _cast_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) -> np.ndarray:
+    with np.errstate(all="ignore"):
+        if a.dtype.kind == "c" and dtype.category < 4:
+            a = a.real
+        if dtype.is_integer and a.dtype.kind not in "biu":
+            limits = np.iinfo(dtype.np)
+            wide = np.nan_to_num(np.trunc(a.astype(np.float64)), nan=0.0, posinf=np.inf, neginf=-np.inf)
+            inside = np.where((wide > limits.min) & (wide < limits.max), wide, 0).astype(dtype.np)
+            return np.where(wide >= limits.max, limits.max, np.where(wide <= limits.min, limits.min, inside)).astype(dtype.np)
+        return a.astype(dtype.np)
+
+
+# params: (dtype,)
+cast_p = register(
+    Primitive(
+        "cast",
+        "pointwise",
+        lambda inputs, params: (inputs[0].shape, params[0]),
+        _cast_reference,
+        lambda n, g: (cast(g, n.inputs[0].dtype),),  # straight through, also where the cast rounds
+        lower="cast",
+        samples=[(("f4:2,3",), (float16,)), (("i4:2,3",), (float32,)), (("f4:5",), (int32,)), (("f4:5",), (float64,))],
+    )
+)
+
+
+def cast(a: Node, dtype: Dtype) -> Node:
+    """``a`` in another type; float to integer truncates and saturates."""
+    return a if a.dtype is dtype else Node(cast_p, (a,), (dtype,), a.shape, dtype)
+
+
+def _bitcast_infer(inputs: tuple[Node, ...], params: tuple) -> tuple[Shape, Dtype]:
+    a = inputs[0]
+    if a.dtype.size != params[0].size:
+        raise ValueError(f"[view] expected types of one width, got {a.dtype.name} and {params[0].name}")
+    return a.shape, params[0]
+
+
+# The same bits as another type of the same width. params: (dtype,)
+bitcast_p = register(
+    Primitive(
+        "bitcast",
+        "pointwise",
+        _bitcast_infer,
+        lambda params, shape, dtype, a: np.ascontiguousarray(a).view(dtype.np),
+        NONDIFF,
+        lower="bitcast",
+        samples=[(("f4:4",), (uint32,))],
+    )
+)
+
+
+def bitcast(a: Node, dtype: Dtype) -> Node:
+    return bind(bitcast_p, (a,), (dtype,))
+
+
+stop_gradient_p = register(
+    Primitive(
+        "stop_gradient",
+        "pointwise",
+        lambda inputs, params: (inputs[0].shape, inputs[0].dtype),
+        lambda params, shape, dtype, a: a,
+        lambda n, g: (None,),
+        lower="copy",
+        samples=[(("f4:4",), ())],
+    )
+)
+
+
+# --- complex numbers --------------------------------------------------------------------------------------------------
+def _part(name: str, f: Callable[..., Any], vjp: Any) -> Primitive:
+    return register(
+        Primitive(
+            name,
+            "opaque",
+            lambda inputs, params: (inputs[0].shape, float32),
+            lambda params, shape, dtype, a: np.ascontiguousarray(f(a)).astype(np.float32),
+            vjp,
+            lambda n, inputs, batched: bind(n.prim, (inputs[0],)),
+            samples=[(("c8:4",), ())],
+        )
+    )
+
+
+def _complex_from(g: Node, factor: complex) -> Node:
+    c = cast(g, complex64)
+    return mul(c, scalar(factor, c))
+
+
+real_p = _part("real", np.real, lambda n, g: (_complex_from(g, 1),))
+imag_p = _part("imag", np.imag, lambda n, g: (_complex_from(g, 1j),))
+conj_p = register(
+    Primitive(
+        "conj",
+        "opaque",
+        lambda inputs, params: (inputs[0].shape, inputs[0].dtype),
+        lambda params, shape, dtype, a: np.conj(a),
+        lambda n, g: (bind(conj_p, (g,)),),
+        lambda n, inputs, batched: bind(n.prim, (inputs[0],)),
+        samples=[(("c8:4",), ())],
+    )
+)
+
+add, sub, mul, div = _binary(add_p), _binary(sub_p), _binary(mul_p), _binary(div_p)
+power, maximum, minimum = _binary(power_p), _binary(maximum_p), _binary(minimum_p)
+floor_divide, remainder = _binary(floor_divide_p), _binary(remainder_p)
+logaddexp, arctan2 = _binary(logaddexp_p), _binary(arctan2_p)
+neg, abs_, sign, square = _unary(neg_p), _unary(abs_p), _unary(sign_p), _unary(square_p)
+sqrt, rsqrt, floor, ceil = _unary(sqrt_p), _unary(rsqrt_p), _unary(floor_p), _unary(ceil_p)
+rint, trunc = _unary(round_p), _unary(trunc_p)
+exp, expm1, exp2, log, log1p = _unary(exp_p), _unary(expm1_p), _unary(exp2_p), _unary(log_p), _unary(log1p_p)
+log2, log10, sigmoid = _unary(log2_p), _unary(log10_p), _unary(sigmoid_p)
+sin, cos, tan = _unary(sin_p), _unary(cos_p), _unary(tan_p)
+sinh, cosh, tanh = _unary(sinh_p), _unary(cosh_p), _unary(tanh_p)
+arcsin, arccos, arctan = _unary(arcsin_p), _unary(arccos_p), _unary(arctan_p)
+arcsinh, arccosh, arctanh = _unary(arcsinh_p), _unary(arccosh_p), _unary(arctanh_p)
+erf, erfinv = _unary(erf_p), _unary(erfinv_p)
+equal, not_equal = _binary(equal_p, bool_), _binary(not_equal_p, bool_)
+less, less_equal = _binary(less_p, bool_), _binary(less_equal_p, bool_)
+greater, greater_equal = _binary(greater_p, bool_), _binary(greater_equal_p, bool_)
+bitwise_and, bitwise_or, bitwise_xor = _binary(bitwise_and_p), _binary(bitwise_or_p), _binary(bitwise_xor_p)
+left_shift, right_shift = _binary(left_shift_p), _binary(right_shift_p)
+bitwise_not, stop_gradient = _unary(bitwise_not_p), _unary(stop_gradient_p)

@@ -1,0 +1,121 @@
+"""Reductions. The reduced axes stay with size 1; removing them is a reshape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from arrax.graph.dtypes import Dtype, bool_, uint32
+from arrax.graph.node import Node, Shape
+from arrax.graph.primitive import NONDIFF, Primitive, register
+from arrax.prims.leaf import constant
+from arrax.prims.pointwise import cast, div, equal, mul
+from arrax.prims.scan import cumprod
+from arrax.prims.view import broadcast, reshape, transpose
+
+Axes = tuple[int, ...]
+
+
+def reduced_shape(shape: Shape, axes: Axes) -> Shape:
+    return tuple(1 if i in axes else n for i, n in enumerate(shape))
+
+
+def _declare(
+    name: str, reference: Callable[..., Any], vjp: Any, combine: str, *, result: Dtype | None = None, cost: int = 1
+) -> Primitive:
+    def infer(inputs: tuple[Node, ...], params: tuple) -> tuple[Shape, Dtype]:
+        return reduced_shape(inputs[0].shape, params[0]), result or inputs[0].dtype
+
+    def evaluate(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) -> np.ndarray:
+        if a.dtype.itemsize == 2 and a.dtype.kind not in "iu":
+            a = a.astype(np.float32)
+        with np.errstate(all="ignore"):
+            return np.asarray(reference(a, params[0])).astype(dtype.np).reshape(shape)
+
+    indexed = result is uint32
+    return register(
+        Primitive(
+            name,
+            "reduce",
+            infer,
+            evaluate,
+            vjp,
+            lambda n, inputs, batched: reduce(n.prim, inputs[0], tuple(i + 1 for i in n.params[0])),
+            lower=combine,
+            samples=[(("f4:3,5",), ((1,),)), (("f4:3,5",), ((0,),)), (("f4:2,3,4",), ((1,),)), (("f4:7",), ((0,),))]
+            + ([] if indexed else [(("f4:2,3,4",), ((0, 2),)), (("f4:2,3",), ((0, 1),))]),
+            cost=cost,
+        )
+    )
+
+
+def _sum(a: np.ndarray, axes: Axes) -> np.ndarray:
+    # float32 sums in float64, so that the reference is more exact than what it judges
+    return np.sum(a, axes, dtype=np.float64 if a.dtype == np.float32 else a.dtype)
+
+
+def _prod_vjp(n: Node, g: Node) -> tuple[Node]:
+    """The product of all the others, from exclusive running products from both ends: exact where elements are 0."""
+    a, axes = n.inputs[0], n.params[0]
+    kept = tuple(i for i in range(a.ndim) if i not in axes)
+    order = (*kept, *axes)
+    line = transpose(a, order)
+    inner = 1
+    for i in axes:
+        inner *= a.shape[i]
+    flat = reshape(line, (*(a.shape[i] for i in kept), inner))
+    last = flat.ndim - 1
+    others = mul(cumprod(flat, last, False, False), cumprod(flat, last, True, False))
+    back = [0] * a.ndim
+    for i, axis in enumerate(order):
+        back[axis] = i
+    return (mul(g, transpose(reshape(others, line.shape), tuple(back))),)
+
+
+def _extremum_vjp(n: Node, g: Node) -> tuple[Node]:
+    """Shared evenly by all elements that attain the extremum."""
+    mask = cast(equal(n.inputs[0], n), g.dtype)
+    return (mul(mask, div(g, reduce(sum_p, mask, n.params[0]))),)
+
+
+sum_p = _declare("sum", _sum, lambda n, g: (broadcast(g, n.inputs[0].shape),), "add")
+prod_p = _declare("prod", lambda a, axes: np.prod(a, axes, dtype=a.dtype), _prod_vjp, "mul")
+max_p = _declare("max", np.max, _extremum_vjp, "max")
+min_p = _declare("min", np.min, _extremum_vjp, "min")
+argmax_p = _declare("argmax", lambda a, axes: np.argmax(a, axes[0]), NONDIFF, "argmax", result=uint32)
+argmin_p = _declare("argmin", lambda a, axes: np.argmin(a, axes[0]), NONDIFF, "argmin", result=uint32)
+
+
+def initial(combine: str, dtype: Dtype) -> Any:
+    """The neutral element of a reduction."""
+    if combine == "add":
+        return 0
+    if combine == "mul":
+        return 1
+    low = combine in ("max", "argmax")
+    if dtype is bool_:
+        return not low
+    if dtype.is_inexact:
+        return float("-inf") if low else float("inf")
+    limits = np.iinfo(dtype.np)
+    return int(limits.min if low else limits.max)
+
+
+def reduce(prim: Primitive, a: Node, axes: Axes) -> Node:
+    """Records a reduction over the given axes (sorted, not negative), which stay with size 1."""
+    return Node(prim, (a,), (axes,), *prim.infer((a,), (axes,)))
+
+
+def sum_to(a: Node, shape: Shape) -> Node:
+    """``a`` summed over the axes along which an array of the given shape was broadcast to it."""
+    if a.shape == shape:
+        return a
+    skip = a.ndim - len(shape)
+    axes = tuple(i for i, n in enumerate(a.shape) if i < skip or (shape[i - skip] == 1 and n != 1))
+    return reshape(reduce(sum_p, a, axes) if axes else a, shape)
+
+
+def zeros_like(a: Node) -> Node:
+    return broadcast(constant(0, a.dtype), a.shape)

@@ -1,0 +1,112 @@
+"""Running reductions along one axis, from either end, with or without the element itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from arrax.graph.dtypes import Dtype, int32
+from arrax.graph.node import Node, Shape
+from arrax.graph.primitive import Primitive, register
+from arrax.prims.gather import scatter_along
+from arrax.prims.leaf import constant, iota
+from arrax.prims.pointwise import div, equal, exp, mul, neg, where
+from arrax.prims.view import broadcast
+
+
+def _declare(name: str, accumulate: Callable[..., Any], neutral: float, vjp: Any, combine: str) -> Primitive:
+    def evaluate(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) -> np.ndarray:
+        axis, reverse, inclusive = params
+        if a.shape[axis] == 0:
+            return a
+        wide = a.dtype.itemsize == 2 and a.dtype.kind not in "iu"
+        line = np.moveaxis(a.astype(np.float32) if wide else a, axis, 0)
+        line = line[::-1] if reverse else line
+        with np.errstate(all="ignore"):
+            run = accumulate(line)
+        if not inclusive:
+            first = np.full_like(run[:1], _limit(neutral, a.dtype))
+            run = np.concatenate([first, run[:-1]])
+        run = run[::-1] if reverse else run
+        return np.moveaxis(run, 0, axis).astype(dtype.np)
+
+    return register(
+        Primitive(
+            name,
+            "scan",
+            lambda inputs, params: (inputs[0].shape, inputs[0].dtype),
+            evaluate,
+            vjp,
+            lambda n, inputs, batched: scan(n.prim, inputs[0], n.params[0] + 1, *n.params[1:]),
+            lower=combine,
+            samples=[
+                (("f4:5",), (0, False, True)),
+                (("f4:2,5",), (1, True, True)),
+                (("f4:5,2",), (0, False, False)),
+                (("f4:2,5",), (1, True, False)),
+            ],
+        )
+    )
+
+
+def _limit(neutral: float, dtype: np.dtype) -> Any:
+    if np.isfinite(neutral) or dtype.kind not in "iub":
+        return neutral
+    if dtype.kind == "b":
+        return neutral > 0
+    return np.iinfo(dtype).max if neutral > 0 else np.iinfo(dtype).min
+
+
+def scan(prim: Primitive, a: Node, axis: int, reverse: bool, inclusive: bool) -> Node:
+    return Node(prim, (a,), (axis, reverse, inclusive), a.shape, a.dtype)
+
+
+def _sum_vjp(n: Node, g: Node) -> tuple[Node]:
+    axis, reverse, inclusive = n.params
+    return (scan(cumsum_p, g, axis, not reverse, inclusive),)
+
+
+def _prod_vjp(n: Node, g: Node) -> tuple[Node]:
+    axis, reverse, inclusive = n.params
+    return (div(scan(cumsum_p, mul(g, n), axis, not reverse, inclusive), n.inputs[0]),)
+
+
+def _extremum_vjp(n: Node, g: Node) -> tuple[Node]:
+    """The cotangent goes to the position where the running extremum was last attained."""
+    a, (axis, reverse, inclusive) = n.inputs[0], n.params
+    run = n if inclusive else scan(n.prim, a, axis, reverse, True)
+    here = iota(a.shape, axis, int32)
+    reached = where(equal(a, run), here, constant(a.shape[axis] if reverse else -1, int32))
+    at = scan(cummin_p if reverse else cummax_p, reached, axis, reverse, inclusive)
+    # before the first element an exclusive scan holds the neutral element: no position, nothing is added
+    outside = constant(a.shape[axis], int32)
+    at = where(equal(at, constant(-(2**31), int32)), outside, at)
+    return (scatter_along(broadcast(constant(0, g.dtype), a.shape), at, g, axis, "add"),)
+
+
+def _logsumexp_vjp(n: Node, g: Node) -> tuple[Node]:
+    axis, reverse, inclusive = n.params
+    weight = where(equal(n, constant(float("-inf"), n.dtype)), constant(0, n.dtype), exp(neg(n)))
+    return (mul(exp(n.inputs[0]), scan(cumsum_p, mul(g, weight), axis, not reverse, inclusive)),)
+
+
+def _logaddexp(a: np.ndarray) -> np.ndarray:
+    return np.logaddexp.accumulate(a, axis=0)
+
+
+INF = float("inf")
+cumsum_p = _declare("cumsum", lambda a: np.cumsum(a, 0, dtype=a.dtype), 0, _sum_vjp, "add")
+cumprod_p = _declare("cumprod", lambda a: np.cumprod(a, 0, dtype=a.dtype), 1, _prod_vjp, "mul")
+cummax_p = _declare("cummax", lambda a: np.maximum.accumulate(a, axis=0), -INF, _extremum_vjp, "max")
+cummin_p = _declare("cummin", lambda a: np.minimum.accumulate(a, axis=0), INF, _extremum_vjp, "min")
+logcumsumexp_p = _declare("logcumsumexp", _logaddexp, -INF, _logsumexp_vjp, "logaddexp")
+
+
+def cumsum(a: Node, axis: int, reverse: bool, inclusive: bool) -> Node:
+    return scan(cumsum_p, a, axis, reverse, inclusive)
+
+
+def cumprod(a: Node, axis: int, reverse: bool, inclusive: bool) -> Node:
+    return scan(cumprod_p, a, axis, reverse, inclusive)

@@ -1,0 +1,134 @@
+"""Memory: a bounded pool of aligned blocks.
+
+Fresh pages are dear (each costs a page fault and a zeroing), so freed blocks are kept for the next array of their size
+class. Classes are powers of two in eight steps each, so that at most an eighth of a block is unused.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from arrax.graph.dtypes import Dtype, bfloat16, from_numpy
+from arrax.graph.node import Shape
+
+ALIGNMENT = 64
+_SMALLEST = 64
+
+
+class Buffer:
+    """A block of memory. Freed blocks go back to the pool.
+
+    Attributes:
+        ptr: the address.
+        capacity: usable bytes; 0 where the memory is somebody else's.
+        owner: what keeps the memory alive.
+    """
+
+    __slots__ = ("__weakref__", "capacity", "owner", "ptr")
+
+    def __init__(self, ptr: int, capacity: int, owner: Any) -> None:
+        self.ptr = ptr
+        self.capacity = capacity
+        self.owner = owner
+
+    def __del__(self) -> None:
+        if self.capacity:
+            pool.give_back(self.ptr, self.capacity, self.owner)
+
+
+def _size_class(nbytes: int) -> int:
+    if nbytes <= _SMALLEST:
+        return _SMALLEST
+    step = 1 << max((nbytes - 1).bit_length() - 4, 6)
+    return (nbytes + step - 1) // step * step
+
+
+class Pool:
+    """Free blocks by size, bounded by ``limit`` bytes altogether; the oldest sizes go first when it is exceeded."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.cached = 0
+        self.active = 0
+        self.peak = 0
+        self._free: dict[int, list[tuple[int, Any]]] = {}
+        self._lock = threading.RLock()
+
+    def allocate(self, nbytes: int) -> Buffer:
+        """A block of at least that many bytes, its content undefined. Raises MemoryError where there is none."""
+        size = _size_class(nbytes)
+        with self._lock:
+            free = self._free.get(size)
+            self.active += size
+            if self.active > self.peak:
+                self.peak = self.active
+            if free:
+                ptr, owner = free.pop()
+                self.cached -= size
+                return Buffer(ptr, size, owner)
+        try:
+            owner = np.empty(size + ALIGNMENT, np.uint8)
+        except MemoryError:
+            self.clear()
+            try:
+                owner = np.empty(size + ALIGNMENT, np.uint8)
+            except MemoryError:
+                self.active -= size
+                raise MemoryError(f"[eval] expected {nbytes} bytes of free memory, the system has none, free some") from None
+        base = owner.__array_interface__["data"][0]
+        return Buffer(-(-base // ALIGNMENT) * ALIGNMENT, size, owner)
+
+    def give_back(self, ptr: int, size: int, owner: Any) -> None:
+        with self._lock:
+            self.active -= size
+            if size > self.limit:
+                return
+            self._free.setdefault(size, []).append((ptr, owner))
+            self.cached += size
+            while self.cached > self.limit:
+                oldest = next(s for s, blocks in self._free.items() if blocks)
+                self._free[oldest].pop(0)
+                self.cached -= oldest
+                if not self._free[oldest]:
+                    del self._free[oldest]
+
+    def clear(self) -> None:
+        """Gives all free blocks back to the system."""
+        with self._lock:
+            self._free.clear()
+            self.cached = 0
+
+
+pool = Pool(1 << 31)
+
+
+class _Interface:
+    """NumPy's way to memory that it does not own; keeps the buffer alive for as long as a view of it lives."""
+
+    __slots__ = ("__array_interface__", "buffer")
+
+    def __init__(self, buffer: Buffer, shape: Shape, typestr: str, writable: bool) -> None:
+        self.buffer = buffer
+        self.__array_interface__ = {"version": 3, "shape": shape, "typestr": typestr, "data": (buffer.ptr, not writable)}
+
+
+def as_numpy(buffer: Buffer, shape: Shape, dtype: Dtype, *, writable: bool = False) -> np.ndarray:
+    """A NumPy array on the buffer's memory, without a copy."""
+    if 0 in shape:
+        return np.empty(shape, dtype.np)
+    typestr = "<u2" if dtype is bfloat16 else dtype.np.str
+    array = np.asarray(_Interface(buffer, shape, typestr, writable))
+    return array.view(dtype.np) if dtype is bfloat16 else array
+
+
+def from_array(array: np.ndarray) -> Buffer:
+    """A buffer with a row-contiguous copy of the array's elements."""
+    buffer = pool.allocate(array.nbytes)
+    if array.size:
+        dtype = from_numpy(array.dtype)
+        assert dtype is not None
+        as_numpy(buffer, array.shape, dtype, writable=True)[...] = array
+    return buffer

@@ -1,0 +1,314 @@
+"""Plans bound to sizes: everything that an evaluation needs but for the addresses of its data.
+
+A bound plan is an array of native tasks (function, arguments, iterations, iterations at a time) cut into segments where a
+library's work comes between. All addresses stand in one table that each evaluation fills: data, results, one arena for
+all intermediate arrays, and the bits of scalars.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from arrax.codegen import cpu
+from arrax.codegen.llvm import generate
+from arrax.compiler.kernel import Kernel, format_kernel
+from arrax.compiler.lower import PARTS, Argument, Ceil, Task
+from arrax.compiler.pipeline import Library, Plan, Product
+from arrax.graph import dtypes
+from arrax.graph.dtypes import Dtype
+from arrax.graph.node import Node
+from arrax.runtime import blas, threads
+from arrax.runtime.buffer import Buffer, as_numpy, pool
+
+PIECE = 1 << 18  # machine operations that are worth a piece of their own
+PRODUCT = 1 << 21  # multiplications that are worth a thread of their own
+KERNELS = 4096
+
+_functions: OrderedDict[str, int] = OrderedDict()
+
+
+def compiled(kernel: Kernel) -> int:
+    """The address of a kernel's machine code."""
+    text = format_kernel(kernel)
+    address = _functions.get(text)
+    if address is None:
+        address = _functions[text] = cpu.function(text, lambda name: generate(kernel, name))
+        if len(_functions) > KERNELS:
+            _functions.popitem(last=False)
+    return address
+
+
+_FORMATS = {
+    dtypes.float32: "f4x", dtypes.float64: "d", dtypes.float16: "f4x", dtypes.bfloat16: "f4x", dtypes.bool_: "?7x",
+}  # fmt: skip
+
+
+def bits(value: float, dtype: Dtype) -> int:
+    """A scalar as the 64 bits that a kernel reads its (computing) type from."""
+    form = _FORMATS.get(dtype)
+    if form is None:
+        size = dtype.size * 8
+        n = int(value) & ((1 << size) - 1)
+        return n - (1 << 64) if n >> 63 else n
+    try:
+        return struct.unpack("q", struct.pack(form, value))[0]
+    except OverflowError:  # beyond float32: infinity
+        return struct.unpack("q", struct.pack(form, float("inf") if value > 0 else float("-inf")))[0]
+
+
+@dataclass(eq=False, slots=True)
+class _Memory:
+    """Where an array is: a slot of the table, and bytes from there."""
+
+    slot: int
+    offset: int = 0
+
+
+class Bound:
+    """A plan for certain sizes. Immutable but for its last results' sizes: threads may run it at once."""
+
+    def __init__(self, plan: Plan, recorded: Sequence[Node]) -> None:
+        self.plan = plan
+        self._numbers = self._letters(plan, recorded)
+        self._cache: dict[Argument, int] = {}
+        used = self._used()
+        data = [i for i in plan.leaves if i in used and plan.order[i].prim.name != "const"]
+        scalars = [i for i in plan.leaves if i in used and plan.order[i].prim.name == "const"]
+        # (position in the recorded graph) of data; (position, type) of scalars
+        self.inputs = [plan.leaves[i] for i in data]
+        self.scalars = [(plan.leaves[i], plan.order[i].dtype) for i in scalars]
+        self._place: dict[int | tuple, _Memory] = {i: _Memory(k) for k, i in enumerate(data)}
+        self.shapes = [self._shape(i) for i in range(len(plan.order))]
+        # each result: its own memory, that of a leaf, or that of an earlier result
+        self.results: list[tuple[str, int]] = []
+        self.sizes: list[int] = []
+        taken: dict[int, int] = {}
+        for i in plan.outputs:
+            root = self._root(i)
+            if root in plan.leaves:
+                self.results.append(("leaf", plan.leaves[root]))
+            else:
+                if root not in taken:
+                    taken[root] = len(self.sizes)
+                    self.sizes.append(self._bytes(root))
+                    self._place[root] = _Memory(len(data) + taken[root])
+                self.results.append(("own", taken[root]))
+        self.arena_slot = len(data) + len(self.sizes)
+        for k, i in enumerate(scalars):
+            self._place[i] = _Memory(self.arena_slot + 1 + k)
+        self.arena = self._arrange()
+        self._build(recorded)
+
+    # --- numbers ------------------------------------------------------------------------------------------------------
+    def _letters(self, plan: Plan, recorded: Sequence[Node]) -> dict[int, int]:
+        numbers = {}
+        for letter, (kind, i, k) in plan.sources.items():
+            node = recorded[i]
+            numbers[letter] = node.shape[k] if kind == "size" else node.prim.dynamic(node)[k]
+        return numbers
+
+    def number(self, p: Argument) -> int:
+        found = self._cache.get(p)
+        if found is None:
+            if isinstance(p, Ceil):
+                n = -(-self.number(p.size) // p.divisor)
+                found = self.number(p.factor) * (-(-n // p.multiple) * p.multiple)
+            else:
+                found, numbers = 0, self._numbers
+                for letters, k in p.terms.items():
+                    for x in letters:
+                        k *= numbers[x]
+                    found += k
+            self._cache[p] = found
+        return found
+
+    def _shape(self, position: int) -> tuple[int, ...]:
+        symbols = self.plan.symbols
+        return tuple([1 if n == 1 else self.number(symbols.size(n)) for n in self.plan.order[position].shape])
+
+    def _bytes(self, position: int) -> int:
+        n = self.plan.order[position].dtype.size
+        for s in self.shapes[position]:
+            n *= s
+        return n
+
+    # --- memory -------------------------------------------------------------------------------------------------------
+    def _root(self, position: int) -> int:
+        while position in self.plan.alias:
+            position = self.plan.alias[position]
+        return position
+
+    def _touched(self, step: Task | Product | Library) -> list[int | tuple]:
+        if isinstance(step, Task):
+            return [self._root(b) if isinstance(b, int) else b for b in step.buffers] + list(step.scalars)
+        if isinstance(step, Product):
+            return [self._root(i) for i, _ in step.operands] + [step.target]
+        return [self._root(i) for i in step.inputs] + [step.node]
+
+    def _used(self) -> set[int | tuple]:
+        return {b for step in self.plan.steps for b in self._touched(step)}
+
+    def _arrange(self) -> int:
+        """Places intermediate arrays in the arena: two share memory if they are never needed at once. Its size."""
+        first: dict[int | tuple, int] = {}
+        last: dict[int | tuple, int] = {}
+        for t, step in enumerate(self.plan.steps):
+            for b in self._touched(step):
+                if b not in self._place:
+                    first.setdefault(b, t)
+                    last[b] = t
+        ending: dict[int, list[int | tuple]] = {}
+        for b, t in last.items():
+            ending.setdefault(t, []).append(b)
+        beginning: dict[int, list[int | tuple]] = {}
+        for b, t in first.items():
+            beginning.setdefault(t, []).append(b)
+        live: list[tuple[int, int, int | tuple]] = []
+        top = 0
+        for t in range(len(self.plan.steps)):
+            for b in beginning.get(t, ()):
+                size = PARTS * 8 if isinstance(b, tuple) else self._bytes(b)
+                size = -(-max(size, 1) // 64) * 64
+                at = 0
+                for start, end, _ in live:  # sorted by start: the first gap that is wide enough
+                    if start - at >= size:
+                        break
+                    at = max(at, end)
+                live.append((at, at + size, b))
+                live.sort(key=lambda x: x[0])
+                self._place[b] = _Memory(self.arena_slot, at)
+                top = max(top, at + size)
+            gone = ending.get(t)
+            if gone:
+                live = [x for x in live if x[2] not in gone]
+        return top
+
+    # --- tasks --------------------------------------------------------------------------------------------------------
+    def _build(self, recorded: Sequence[Node]) -> None:
+        workers = threads.count()
+        self._arguments: list[array] = []  # alive for as long as the tasks point to them
+        self.segments: list[tuple[int, int] | Callable[[array], None]] = []
+        self._rows: list[np.ndarray] = []
+        rows: list[tuple[int, int, int, int]] = []
+        for step in self.plan.steps:
+            if isinstance(step, Library):
+                self._close(rows)
+                rows = []
+                self.segments.append(self._library(step, recorded[step.recorded].params))
+            else:
+                rows.append(self._task(step, workers) if isinstance(step, Task) else self._product(step, workers))
+        self._close(rows)
+
+    def _close(self, rows: list[tuple[int, int, int, int]]) -> None:
+        rows = [r for r in rows if r[2] > 0]
+        if rows:
+            block = np.array(rows, np.int64)
+            self._rows.append(block)
+            self.segments.append((block.ctypes.data, len(rows)))
+
+    def _keep(self, words: list[int]) -> int:
+        block = array("q", words)
+        self._arguments.append(block)
+        return block.buffer_info()[0]
+
+    def _task(self, task: Task, workers: int) -> tuple[int, int, int, int]:
+        words: list[int] = []
+        for b in task.buffers:
+            place = self._place[self._root(b) if isinstance(b, int) else b]
+            words += (place.slot, place.offset)
+        words += [self._place[s].slot for s in task.scalars]
+        words += [self.number(a) for a in task.args]
+        total = self.number(task.total)
+        work = max(1, self.number(task.work) * (8 + task.cost))
+        piece = max(-(-PIECE // work), -(-total // (8 * workers)))
+        return compiled(task.kernel), self._keep(words), total, piece
+
+    def _product(self, p: Product, workers: int) -> tuple[int, int, int, int]:
+        dtype = self.plan.order[p.target].dtype
+        loop, function = blas.product(dtype)
+        m_letter, n_letter, k_letter = p.variables
+        symbols = self.plan.symbols
+        size = {symbols.letter("var", i): self.number(d) for i, d in enumerate(p.dims)}
+        m, n, k = (size[x] for x in p.variables)
+        words = [function]
+        rows, flags = [], []
+        variables = [*p.batch, *p.variables]
+        starts = []
+        for (node, address), (row, column) in zip(p.operands, ((m_letter, k_letter), (k_letter, n_letter)), strict=True):
+            place = self._place[self._root(node)]
+            start = address
+            for x in variables:
+                if x >= 0:
+                    start = start.without(x)
+            starts.append((place.slot, place.offset + self.number(start) * dtype.size))
+            down, across = self.number(address.coefficient(row)), self.number(address.coefficient(column))
+            transposed = across != 1
+            flags.append(112 if transposed else 111)
+            rows.append(across if transposed else down)
+        for slot, offset in starts:
+            words += (slot, offset)
+        target = self._place[self._root(p.target)]
+        words += (target.slot, target.offset)
+        batch = []
+        count = 1
+        for x in reversed(p.batch):
+            if x < 0:
+                continue
+            steps = [self.number(q.coefficient(x)) for q in (p.operands[0][1], p.operands[1][1], p.result)]
+            batch += [size[x], *steps]
+            count *= size[x]
+        by_column = n > m
+        long = n if by_column else m
+        tiles, tile = 1, long
+        if count < 2 * workers and count * m * n * k >= 2 * PRODUCT and workers > 1:
+            parts = min(-(-workers // count), max(1, count * m * n * k // PRODUCT))
+            tile = -(-long // parts)
+            tile = -(-tile // 16) * 16
+            tiles = -(-long // tile)
+        words += (m, n, k, rows[0], rows[1], n, flags[0], flags[1], int(by_column), tile, tiles, len(batch) // 4, *batch)
+        total = count * tiles
+        piece = max(1, -(-PRODUCT // max(1, m * n * k // tiles)) if tiles == 1 else 1, total // (8 * workers))
+        return loop, self._keep(words), total, piece
+
+    def _library(self, step: Library, params: tuple) -> Callable[[array], None]:
+        node = self.plan.order[step.node]
+        shape, dtype = self.shapes[step.node], node.dtype
+        sources = [(self._place[self._root(i)], self.shapes[i], self.plan.order[i].dtype) for i in step.inputs]
+        target = self._place[self._root(step.node)]
+        reference = node.prim.reference
+
+        def run(table: array) -> None:
+            arrays = [_view(table, place, s, d) for place, s, d in sources]
+            out = _view(table, target, shape, dtype, writable=True)
+            out[...] = reference(params, shape, dtype, *arrays)
+
+        return run
+
+    def run(self, recorded: Sequence[Node]) -> list[Buffer]:
+        """Evaluates a graph of this structure and these sizes: the results' buffers."""
+        buffers = [pool.allocate(n) for n in self.sizes]
+        table = array("q", [recorded[i].buffer.ptr for i in self.inputs])
+        table.extend([b.ptr for b in buffers])
+        arena = pool.allocate(self.arena) if self.arena else None
+        table.append(arena.ptr if arena is not None else 0)
+        if self.scalars:
+            table.extend([bits(recorded[i].params[0], dtype) for i, dtype in self.scalars])
+        address = table.buffer_info()[0]
+        workers = threads.pool()
+        for segment in self.segments:
+            if isinstance(segment, tuple):
+                workers.run(workers.address, segment[0], segment[1], address)
+            else:
+                segment(table)
+        return [buffers[k] if kind == "own" else recorded[k].buffer for kind, k in self.results]
+
+
+def _view(table: array, place: _Memory, shape: tuple, dtype: Dtype, *, writable: bool = False) -> np.ndarray:
+    return as_numpy(Buffer(table[place.slot] + place.offset, 0, None), shape, dtype, writable=writable)
+

@@ -1,0 +1,171 @@
+"""Compilation: a function is traced once for each kind of arguments, and each further call records a single node."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from arrax.graph.handle import Handle, wrap
+from arrax.graph.node import Node
+from arrax.graph.template import Template
+from arrax.prims.call import call
+from arrax.runtime.executor import tracing
+from arrax.transforms import trees
+from arrax.transforms.tracing import Trace, named_like, unknown
+
+_HOLDERS = (Handle, dict, list, tuple)
+ENTRIES = 64  # traces that a compiled function keeps
+
+
+class _Switch:
+    enabled = os.environ.get("ARRAX_DISABLE_COMPILE", "0") in ("", "0")
+
+
+def disable_compile() -> None:
+    """Makes all compiled functions run like ordinary ones, as the environment variable ARRAX_DISABLE_COMPILE=1 does."""
+    _Switch.enabled = False
+
+
+def enable_compile() -> None:
+    """Makes compiled functions run compiled again, whatever ARRAX_DISABLE_COMPILE says."""
+    _Switch.enabled = True
+
+
+class _Entry:
+    """One trace of a function.
+
+    Attributes:
+        template: the recorded graph; its outputs are the arrays of the result, then those of the captured outputs.
+        result: the structure of the result.
+        state: the structure of the captured outputs.
+        count: how many arrays the result has.
+    """
+
+    __slots__ = ("count", "result", "state", "template")
+
+    def __init__(self, template: Template, result: Any, state: Any, count: int) -> None:
+        self.template = template
+        self.result = result
+        self.state = state
+        self.count = count
+
+
+def compile(
+    fun: Callable[..., Any], inputs: Any = None, outputs: Any = None, shapeless: bool = False
+) -> Callable[..., Any]:
+    """A function like ``fun`` that is traced once for each kind of arguments; later calls skip ``fun`` itself.
+
+    ``fun`` should be pure: what it does besides computing its result (printing, appending to a list) happens when it is
+    traced. Arrays that it uses besides its arguments are constants, unless they are captured by ``inputs``; arrays that
+    it updates must be captured by ``outputs``. Data cannot be looked at while it is traced.
+
+    Args:
+        fun: takes arrays, constants (numbers, strings, None) or trees of them.
+        inputs: lists and dicts of arrays that ``fun`` reads besides its arguments; read anew at every call.
+        outputs: lists and dicts of arrays that ``fun`` updates; every call writes the new arrays into them.
+        shapeless: allowed to use one trace for all shapes. Machine code is shared between shapes in any case, so that
+            a new shape only costs a trace.
+
+    Raises:
+        TypeError: if ``fun`` is no function.
+        ValueError: (when it is called) for arguments of other kinds; for evaluation inside ``fun``.
+
+    >>> import arrax.core as mx
+    >>> f = mx.compile(lambda x, n: x * n)
+    >>> f(mx.array([1, 2]), 3)
+    array([3, 6], dtype=int32)
+    """
+    if not callable(fun):
+        raise TypeError(f"[compile] expected a function, got {type(fun).__name__}")
+    entries: dict[tuple, _Entry] = {}
+
+    def compiled(*args: Any, **kwargs: Any) -> Any:
+        # Under another transform there is nothing to win: what it records will be compiled as a whole.
+        if tracing.depth or not _Switch.enabled:
+            return fun(*args, **kwargs)
+        nodes: list[Node] = []
+        key: list[Any] = []
+        for a in args:
+            _describe(a, nodes, key)
+        if kwargs:
+            _describe(kwargs, nodes, key)
+        if inputs is not None:
+            _describe_state(inputs, nodes, key, set())
+        signature = tuple(key)
+        entry = entries.pop(signature, None)
+        if entry is None:
+            entry = _trace(fun, args, kwargs, inputs, outputs, nodes)
+            while len(entries) >= ENTRIES:
+                entries.pop(next(iter(entries)), None)
+        entries[signature] = entry
+        results = call(entry.template, tuple(nodes))
+        if entry.state is not None:
+            trees.write(outputs, entry.state, map(wrap, results[entry.count :]))
+        if entry.result is trees.LEAF:
+            return wrap(results[0])
+        return trees.build(entry.result, map(wrap, results))
+
+    return named_like(fun, compiled)
+
+
+def _describe(tree: Any, nodes: list[Node], key: list[Any]) -> None:
+    """Appends the arrays' nodes to ``nodes`` and all that a trace depends on to ``key``."""
+    if isinstance(tree, Handle):
+        node = tree._node
+        nodes.append(node)
+        key.append(node.shape)
+        key.append(node.dtype)
+    elif isinstance(tree, (tuple, list)):
+        key.append((type(tree), len(tree)))
+        for item in tree:
+            _describe(item, nodes, key)
+    elif isinstance(tree, dict):
+        key.append((type(tree), tuple(tree)))
+        for item in tree.values():
+            _describe(item, nodes, key)
+    elif tree is None or isinstance(tree, (int, str)):
+        key.append((type(tree), tree))
+    elif isinstance(tree, float):
+        key.append((float, tree.hex()))  # tells -0.0 from 0.0, and NaN is NaN
+    else:
+        raise ValueError(
+            f"[compile] expected arguments that are arrays, numbers, strings, None or trees of them, "
+            f"got {type(tree).__name__}: capture it in the function instead"
+        )
+
+
+def _describe_state(tree: Any, nodes: list[Node], key: list[Any], seen: set[int]) -> None:
+    """Likewise for captured arrays, between which anything may lie. A container that occurs twice is visited once."""
+    if isinstance(tree, Handle):
+        node = tree._node
+        nodes.append(node)
+        key.append(node.shape)
+        key.append(node.dtype)
+    elif isinstance(tree, tuple):
+        for item in tree:
+            _describe_state(item, nodes, key, seen)
+    elif isinstance(tree, (dict, list)) and id(tree) not in seen:
+        seen.add(id(tree))
+        key.append(len(tree))
+        for name, item in tree.items() if isinstance(tree, dict) else enumerate(tree):
+            if isinstance(item, _HOLDERS):
+                key.append(name)
+                _describe_state(item, nodes, key, seen)
+
+
+def _trace(fun: Callable[..., Any], args: tuple, kwargs: dict, inputs: Any, outputs: Any, nodes: list[Node]) -> _Entry:
+    placeholders = [unknown(n) for n in nodes]
+    supply = map(wrap, placeholders)
+    found: list[Handle] = []
+    with Trace():
+        args, kwargs = trees.rebuild(lambda _: next(supply), (args, kwargs), keep_classes=True)
+        captured = trees.Substitution(lambda _: next(supply))
+        try:
+            captured.replace(inputs)
+            result = trees.structure(fun(*args, **kwargs), found)
+            count = len(found)
+            state = None if outputs is None else trees.structure(outputs, found)
+        finally:
+            captured.undo()
+    return _Entry(Template(placeholders, [a._node for a in found]), result, state, count)

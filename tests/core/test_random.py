@@ -1,0 +1,297 @@
+"""Random numbers: MLX's own numbers for the same key."""
+
+import mlx.core as oracle
+import numpy as np
+import pytest
+
+import arrax.core as mx
+from arrax.core import random
+from arrax.runtime.executor import tracing
+
+SEEDS = (0, 1, 77, 2**40 + 3)
+SHAPES = ((), (1,), (2,), (7,), (3, 5), (16, 64), (0,), (2, 0, 3))
+FLOATS = ("float32", "float16", "bfloat16")
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+
+
+def of(x):
+    """An array of either library as NumPy's; bfloat16 becomes float32."""
+    library = mx if isinstance(x, mx.array) else oracle
+    return np.array(x.astype(library.float32) if x.dtype == library.bfloat16 else x)
+
+
+def same(ours, theirs):
+    assert str(ours.dtype).split(".")[-1] == str(theirs.dtype).split(".")[-1]
+    np.testing.assert_array_equal(of(ours), of(theirs))
+
+
+def close(ours, theirs, units=8):
+    """Equal but for some units in the last place, of the result or of 1."""
+    assert str(ours.dtype).split(".")[-1] == str(theirs.dtype).split(".")[-1]
+    eps = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7, "complex64": 2.0**-23, "float64": 2.0**-23}
+    unit = eps[str(ours.dtype).split(".")[-1]]
+    np.testing.assert_allclose(of(ours), of(theirs), rtol=units * unit, atol=units * unit)
+
+
+def both(call):
+    """What the same expression gives in both libraries."""
+    return call(mx), call(oracle)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_keys(seed):
+    same(*both(lambda m: m.random.key(seed)))
+    for n in (0, 1, 2, 3, 8):
+        same(*both(lambda m, n=n: m.random.split(m.random.key(seed), n)))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_uniform_is_exact(seed, dtype):
+    for shape in SHAPES:
+        for low, high in ((0, 1), (0.0, 1.0), (-1, 1), (2.5, 7.25)):
+            same(
+                *both(
+                    lambda m, s=shape, a=low, b=high: m.random.uniform(a, b, s, getattr(m, dtype), m.random.key(seed))
+                )
+            )
+
+
+def test_uniform_is_below_one():
+    for dtype in (mx.float32, mx.float16, mx.bfloat16):
+        x = mx.random.uniform(shape=(200_000,), dtype=dtype, key=mx.random.key(3)).astype(mx.float32)
+        assert of(x).max() < 1
+        assert of(x).min() >= 0
+
+
+def test_bounds_that_are_arrays():
+    low, high = np.array([[0.0], [10.0]], np.float32), np.array([1, 2, 30], np.int32)
+    same(*both(lambda m: m.random.uniform(m.array(low), m.array(high), (2, 3), key=m.random.key(4))))
+    same(*both(lambda m: m.random.randint(m.array(low), m.array(high), (4, 2, 3), key=m.random.key(4))))
+
+
+def test_the_global_sequence_is_the_oracles():
+    mx.random.seed(0)
+    oracle.random.seed(0)
+    for _ in range(3):
+        same(*both(lambda m: m.random.uniform(shape=(3,))))
+        same(*both(lambda m: m.random.randint(0, 100, (3,))))
+        same(*both(lambda m: m.random.permutation(5)))
+        same(*both(lambda m: m.random.bernoulli(shape=(4,))))
+        same(*both(lambda m: m.random.state[0]))
+
+
+def test_state_holds_one_array_that_can_be_replaced():
+    assert isinstance(mx.random.state, list)
+    assert len(mx.random.state) == 1
+    mx.random.state[0] = mx.random.key(5)
+    first = mx.random.uniform(shape=(2,))
+    mx.random.state[0] = mx.random.split(mx.random.key(5))[0]  # not evaluated yet
+    mx.random.seed(5)
+    same(first, oracle.random.uniform(shape=(2,), key=oracle.random.split(oracle.random.key(5))[1]))
+    np.testing.assert_array_equal(of(mx.random.uniform(shape=(2,))), of(first))
+
+
+def test_the_global_key_is_split_at_once():
+    """A chain of recorded keys would grow for ever."""
+    mx.random.seed(1)
+    for _ in range(3):
+        mx.random.uniform()
+    assert mx.random.state[0]._node.buffer is not None
+
+
+def test_a_traced_key_is_split_lazily():
+    mx.random.seed(9)
+    expected = [of(mx.random.uniform(shape=(2,))), of(mx.random.uniform(shape=(2,)))]
+    after = of(mx.random.state[0])
+    mx.random.state[0] = mx.random.key(9) + mx.array([0, 0], dtype=mx.uint32)  # like an argument of a traced function
+    tracing.depth += 1
+    try:
+        got = [mx.random.uniform(shape=(2,)), mx.random.uniform(shape=(2,))]
+        assert mx.random.state[0]._node.buffer is None
+    finally:
+        tracing.depth -= 1
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(of(a), b)
+    np.testing.assert_array_equal(of(mx.random.state[0]), after)
+
+
+@pytest.mark.parametrize("dtype", (*FLOATS, "float64", "complex64"))
+def test_normal(dtype):
+    cases = [{}, {"loc": 2}, {"scale": 0.3}, {"loc": 0.7, "scale": 1.5}]
+    for seed in SEEDS:
+        for shape in SHAPES:
+            for case in cases:
+                close(
+                    *both(
+                        lambda m, s=shape, c=case, k=seed: m.random.normal(
+                            s, getattr(m, dtype), key=m.random.key(k), **c
+                        )
+                    )
+                )
+
+
+def test_normal_with_arrays():
+    loc, scale = np.array([1.0, 2, 3], np.float32), np.array(0.5, np.float16)
+    close(*both(lambda m: m.random.normal((2, 3), loc=m.array(loc), scale=m.array(scale), key=m.random.key(1))))
+    close(*both(lambda m: m.random.normal(loc=m.array(loc), key=m.random.key(1))))
+
+
+def test_normal_moments():
+    x = of(mx.random.normal((200_000,), key=mx.random.key(0)))
+    assert abs(x.mean()) < 0.01
+    assert abs(x.std() - 1) < 0.01
+
+
+@pytest.mark.parametrize("dtype", (*INTEGERS, "bool_"))
+def test_randint_is_exact(dtype):
+    bounds = [(0, 10), (0, 2), (0.5, 5.5), (5, 5), (7, 3), (1, 2), (0, 120)]
+    if not dtype.startswith("u"):  # a negative float has no meaning as an unsigned integer
+        bounds += [(-5, 7), (-3.7, 4.2)]
+    for seed in SEEDS:
+        for low, high in bounds:
+            same(
+                *both(
+                    lambda m, a=low, b=high, k=seed: m.random.randint(a, b, (301,), getattr(m, dtype), m.random.key(k))
+                )
+            )
+
+
+def test_bernoulli_is_exact():
+    p = np.array([0.1, 0.9, 0.0, 1.0], np.float32)
+    for seed in SEEDS:
+        for q in (0.5, 0.1, 0.0, 1.0):
+            same(*both(lambda m, q=q, k=seed: m.random.bernoulli(q, (501,), m.random.key(k))))
+        same(*both(lambda m, k=seed: m.random.bernoulli(m.array(p), key=m.random.key(k))))
+        same(*both(lambda m, k=seed: m.random.bernoulli(m.array(p).astype(m.float16), (3, 4), m.random.key(k))))
+
+
+def test_truncated_normal():
+    for dtype in FLOATS:
+        for low, high in ((-1, 2), (0, 0.5), (1, -1), (-3.0, 3.0)):
+            close(
+                *both(
+                    lambda m, a=low, b=high, d=dtype: m.random.truncated_normal(
+                        a, b, (301,), getattr(m, d), m.random.key(2)
+                    )
+                ),
+                units=16,
+            )
+    low = np.array([[0.0], [1.0]], np.float32)
+    close(*both(lambda m: m.random.truncated_normal(m.array(low), m.array([2.0, 3.0]), key=m.random.key(2))))
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_gumbel_and_laplace(dtype):
+    for seed in SEEDS:
+        close(*both(lambda m, k=seed: m.random.gumbel((301,), getattr(m, dtype), m.random.key(k))))
+        close(*both(lambda m, k=seed: m.random.laplace((301,), getattr(m, dtype), 0.7, 1.5, m.random.key(k))))
+        close(*both(lambda m, k=seed: m.random.laplace((301,), getattr(m, dtype), key=m.random.key(k))))
+
+
+def test_categorical():
+    logits = np.random.default_rng(0).normal(size=(6, 9)).astype(np.float32)
+    for kwargs in (
+        {},
+        {"axis": 0},
+        {"axis": -2},
+        {"num_samples": 4},
+        {"num_samples": 4, "axis": 0},
+        {"shape": (3, 6)},
+        {"shape": (3, 9), "axis": 0},
+        {"shape": (2, 3, 9), "axis": -2},
+    ):
+        for dtype in ("float32", "float16", "int32"):
+            for seed in SEEDS:
+                same(
+                    *both(
+                        lambda m, a=kwargs, d=dtype, k=seed: m.random.categorical(
+                            m.array(logits).astype(getattr(m, d)), key=m.random.key(k), **a
+                        )
+                    )
+                )
+    same(*both(lambda m: m.random.categorical(m.array(logits[0]), key=m.random.key(1))))
+
+
+def test_permutation():
+    x = np.arange(33).reshape(11, 3)
+    for seed in SEEDS:
+        for n in (0, 1, 2, 7, 1000):
+            same(*both(lambda m, n=n, k=seed: m.random.permutation(n, key=m.random.key(k))))
+        for axis in (0, 1, -1):
+            same(*both(lambda m, a=axis, k=seed: m.random.permutation(m.array(x), a, m.random.key(k))))
+
+
+def test_multivariate_normal():
+    factor = np.random.default_rng(1).normal(size=(2, 3, 3)).astype(np.float32)
+    cov, mean = factor @ factor.transpose(0, 2, 1), np.array([1, 2, 3], np.float32)
+    for shape in ((), (2,), (5, 2)):
+        ours, theirs = both(
+            lambda m, s=shape: m.random.multivariate_normal(m.array(mean), m.array(cov), s, key=m.random.key(6))
+        )
+        np.testing.assert_allclose(of(ours), of(theirs), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("error", "call"),
+    [
+        (TypeError, lambda m: m.random.key(-1)),
+        (TypeError, lambda m: m.random.key(2**64)),
+        (TypeError, lambda m: m.random.seed(1.5)),
+        (ValueError, lambda m: m.random.split(m.random.key(0), -1)),
+        (ValueError, lambda m: m.random.split(m.array([1, 2]))),
+        (ValueError, lambda m: m.random.split(m.zeros((3, 2), m.uint32))),
+        (TypeError, lambda m: m.random.uniform(key=5)),
+        (TypeError, lambda m: m.random.uniform(shape=3)),
+        (ValueError, lambda m: m.random.uniform(shape=(-1,))),
+        (ValueError, lambda m: m.random.uniform(dtype=m.int32)),
+        (ValueError, lambda m: m.random.uniform("a")),
+        (ValueError, lambda m: m.random.uniform(m.zeros(4), shape=(3,))),
+        (ValueError, lambda m: m.random.uniform(m.zeros(4))),
+        (ValueError, lambda m: m.random.normal((2,), m.int32)),
+        (ValueError, lambda m: m.random.normal((3,), loc=m.zeros(4))),
+        (ValueError, lambda m: m.random.randint(0, 5, (3,), m.float32)),
+        (ValueError, lambda m: m.random.randint(m.array([0, 10]), 20)),
+        (ValueError, lambda m: m.random.bernoulli(1)),
+        (ValueError, lambda m: m.random.bernoulli(m.array([0.1, 0.9]), (3,))),
+        (ValueError, lambda m: m.random.truncated_normal(0, 1, (2,), m.int32)),
+        (ValueError, lambda m: m.random.truncated_normal(m.array([0.0, 1.0]), 2, (3,))),
+        (ValueError, lambda m: m.random.gumbel((2,), m.int32)),
+        (ValueError, lambda m: m.random.laplace((2,), m.complex64)),
+        (ValueError, lambda m: m.random.categorical(m.zeros(3), num_samples=2, shape=(2,))),
+        (IndexError, lambda m: m.random.categorical(m.zeros(3), axis=1)),
+        (ValueError, lambda m: m.random.categorical(m.zeros((2, 3)), shape=(3,))),
+        (ValueError, lambda m: m.random.categorical(m.zeros((2, 0)))),
+        (TypeError, lambda m: m.random.categorical([1, 2])),
+        (ValueError, lambda m: m.random.permutation(-1)),
+        (TypeError, lambda m: m.random.permutation(2.5)),
+        (IndexError, lambda m: m.random.permutation(m.zeros((2, 3)), 2)),
+        (ValueError, lambda m: m.random.multivariate_normal(m.zeros(2), m.eye(3))),
+        (ValueError, lambda m: m.random.multivariate_normal(m.array(2.0), m.eye(3))),
+        (ValueError, lambda m: m.random.multivariate_normal(m.zeros(2), m.eye(2), dtype=m.float16)),
+    ],
+)
+def test_errors_are_the_oracles(error, call):
+    with pytest.raises(error) as caught:
+        call(mx)
+    assert str(caught.value).startswith("[")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(error):
+        oracle.eval(call(oracle))
+
+
+def test_signatures():
+    x = mx.random.uniform(0, 1, (2,), mx.float32, mx.random.key(0), None)
+    assert x.shape == (2,)
+    for name in (
+        "split",
+        "uniform",
+        "normal",
+        "randint",
+        "bernoulli",
+        "gumbel",
+        "categorical",
+        "laplace",
+        "permutation",
+    ):
+        assert "stream" in getattr(random, name).__annotations__
