@@ -263,3 +263,27 @@ def test_the_causal_mask_is_no_array():
     q = mx.array(normal(1, 1, 4, 4))
     result = mx.fast.scaled_dot_product_attention(q, q, q, scale=1 / math.sqrt(4), mask="causal")
     assert [n for n in topological([result._node]) if n.buffer is not None] == [q._node]
+
+
+_W = normal(8)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda m, x: m.fast.rms_norm(x, m.array(_W), 1e-5),
+        lambda m, x: m.fast.layer_norm(x, m.array(_W), m.array(_W), 1e-5),
+        lambda m, x: m.fast.rope(x, 6, traditional=False, base=10.0, scale=1.0, offset=1),
+        lambda m, x: m.fast.rope(x, 8, traditional=True, base=10.0, scale=1.0, offset=1),
+        lambda m, x: m.fast.scaled_dot_product_attention(x, x[:, :2], m.sin(x[:, :2]), scale=0.5, mask="causal"),
+        lambda m, x: m.fast.cross_entropy(x, m.zeros(x.shape[:-1], m.int32)),
+    ],
+)
+def test_gradients(f):
+    x = normal(2, 4, 3, 8)
+
+    def loss(m):
+        return lambda x: (f(m, x) * m.sin(m.arange(f(m, x).size).reshape(f(m, x).shape))).sum()
+
+    ours, theirs = (of(m.grad(loss(m))(m.array(x))) for m in (mx, oracle))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)

@@ -295,3 +295,40 @@ def test_signatures():
         "permutation",
     ):
         assert "stream" in getattr(random, name).__annotations__
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda m, k: m.random.uniform(shape=(3, 40), key=k),
+        lambda m, k: m.random.randint(0, 9, (70,), key=k),
+        lambda m, k: m.random.permutation(9, key=k),
+        lambda m, k: m.random.categorical(m.zeros((3, 4)), num_samples=7, key=k),
+        lambda m, k: m.random.split(k, 3),
+    ],
+)
+def test_keys_can_be_mapped_over(draw):
+    mapped = mx.vmap(lambda k: draw(mx, k))(mx.random.split(mx.random.key(0), 5))
+    same(mapped, oracle.stack([draw(oracle, k) for k in oracle.random.split(oracle.random.key(0), 5)]))
+
+
+def test_compiled_functions_carry_the_state():
+    def noisy(x):
+        return x + mx.random.uniform(shape=(100,))
+
+    compiled = mx.compile(noisy, inputs=mx.random.state, outputs=mx.random.state)
+    results = []
+    for f in (noisy, compiled):
+        mx.random.seed(4)
+        results.append([of(f(mx.zeros(100))) for _ in range(3)] + [of(mx.random.state[0])])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(results[1][0], results[1][1])
+
+
+def test_gradients_flow_through_the_parameters_of_a_sample():
+    def sample(scale):
+        return mx.random.normal((500,), loc=1.0, scale=scale, key=mx.random.key(0)).sum()
+
+    z = mx.random.normal((500,), key=mx.random.key(0)).sum().item()
+    assert mx.grad(sample)(mx.array(2.0)).item() == pytest.approx(z, rel=1e-4)

@@ -29,9 +29,12 @@ from arrax.compiler.kernel import (
     Update,
     Value,
     const,
+    expressions,
+    operands,
     select,
     walk,
 )
+from arrax.compiler.lower import STRIDED
 from arrax.compiler.scalar import better, combine
 from arrax.graph import dtypes
 from arrax.graph.dtypes import Dtype, bfloat16, bool_, float16, float32, float64
@@ -113,6 +116,7 @@ class Emitter:
         self._varying: dict[int, bool] = {}
         self._affine: dict[int, tuple[Value, Value] | None] = {}
         self._keep: list[Value] = []
+        self._transposed: dict[int, tuple[str, Loop]] = {}
 
     # --- small things -------------------------------------------------------------------------------------------------
     def _fresh(self, prefix: str = "t") -> str:
@@ -476,8 +480,14 @@ class Emitter:
         assert self.vector is not None
         lanes, mask = self.vector.lanes, self.vector.mask
         depth = self._depth(v)
+        if id(v) in self._transposed:
+            at, tile = self._transposed[id(v)]
+            row = self._let(f"sub i64 {self.emit(tile.var)}, {self.emit(tile.begin)}", depth)
+            place = self._let(f"getelementptr <{lanes} x {kind}>, ptr {at}, i64 {row}", depth)
+            raw = self._let(f"load <{lanes} x {kind}>, ptr {place}, align 64", depth)
+            return self._let(f"icmp ne <{lanes} x i8> {raw}, zeroinitializer", depth) if buffer.dtype is bool_ else raw
         vector_kind = f"<{lanes} x {kind}>"
-        tag = f"v{lanes}{'f' if buffer.dtype.is_float and buffer.dtype is not bfloat16 else 'i'}{max(buffer.dtype.size * 8, 8)}"
+        tag = _tag(buffer.dtype, lanes)
         split = self._split(index)
         if split is not None and split[1].op == "const" and split[1].attr == 1:
             at = self._address(buffer, self._lane0(split[0], depth), depth)
@@ -485,6 +495,8 @@ class Emitter:
                 raw = self._let(f"load {vector_kind}, ptr {at}, align {align}", depth)
             else:
                 raw = self._masked("load", tag, vector_kind, at, "ptr", lanes, mask, align, depth)
+        elif (step := _small_step(split)) is not None:
+            raw = self._strided_load(buffer, split[0], step, lanes, mask, depth)  # type: ignore[index]
         else:
             pointers = self._lane_pointers(buffer, index, lanes, depth)
             everywhere = mask or self._all(1, lanes, "i1")
@@ -492,6 +504,38 @@ class Emitter:
         if buffer.dtype is bool_:
             return self._let(f"icmp ne {vector_kind} {raw}, zeroinitializer", depth)
         return raw
+
+    def _strided_load(self, buffer: Buffer, base: Value, step: int, lanes: int, mask: str | None, depth: int) -> str:
+        """Reads all that lies between the first and the last lane, and picks the lanes' elements."""
+        kind, align, all_lanes = stored(buffer.dtype), buffer.dtype.size, lanes * abs(step)
+        at, picks = self._span(buffer, base, step, lanes, depth)
+        whole_kind = f"<{all_lanes} x {kind}>"
+        if mask is None:
+            whole = self._let(f"load {whole_kind}, ptr {at}, align {align}", depth)
+        else:
+            wide = self._spread(mask, picks, all_lanes, lanes, depth)
+            whole = self._masked("load", _tag(buffer.dtype, all_lanes), whole_kind, at, "ptr", all_lanes, wide, align, depth)
+        order = ", ".join(f"i32 {i}" for i in picks)
+        return self._let(f"shufflevector {whole_kind} {whole}, {whole_kind} poison, <{lanes} x i32> <{order}>", depth)
+
+    def _span(self, buffer: Buffer, base: Value, step: int, lanes: int, depth: int) -> tuple[str, list[int]]:
+        """The address of the lowest element that a strided access touches, and where each lane is from there."""
+        assert self.vector is not None
+        first = self._let(f"mul i64 {self.vector.base}, {step}", depth)
+        if not (base.op == "const" and base.attr == 0):
+            first = self._let(f"add i64 {first}, {self.emit(base)}", depth)
+        if step < 0:
+            first = self._let(f"add i64 {first}, {step * (lanes - 1)}", depth)
+        picks = [abs(step) * (i if step > 0 else lanes - 1 - i) for i in range(lanes)]
+        return self._address(buffer, first, depth), picks
+
+    def _spread(self, lane_values: str, picks: list[int], all_lanes: int, lanes: int, depth: int, kind: str = "i1") -> str:
+        """Lane values at their places among all elements of a span; elsewhere nothing (for a mask: false)."""
+        places = {at: i for i, at in enumerate(picks)}
+        order = ", ".join(f"i32 {places.get(i, lanes)}" for i in range(all_lanes))
+        other = "zeroinitializer" if kind == "i1" else "poison"
+        source = f"<{lanes} x {kind}>"
+        return self._let(f"shufflevector {source} {lane_values}, {source} {other}, <{all_lanes} x i32> <{order}>", depth)
 
     def _masked(
         self, what: str, tag: str, kind: str, at: str, at_kind: str, lanes: int, mask: str, align: int, depth: int
@@ -522,13 +566,21 @@ class Emitter:
             condition = self.operand(s.inside, lanes)
             mask = condition if mask is None else self._let(f"and <{lanes} x i1> {mask}, {condition}")
         vector_kind = f"<{lanes} x {kind}>"
-        tag = f"v{lanes}{'f' if buffer.dtype.is_float and buffer.dtype is not bfloat16 else 'i'}{max(buffer.dtype.size * 8, 8)}"
+        tag = _tag(buffer.dtype, lanes)
         if split is not None and split[1].op == "const" and split[1].attr == 1:
             at = self._address(buffer, self._lane0(split[0], len(self.scopes) - 1))
             if mask is None:
                 self._line(f"store {vector_kind} {value}, ptr {at}, align {align}")
                 return
             name, at_kind = f"llvm.masked.store.{tag}.p0", "ptr"
+        elif (step := _small_step(split)) is not None and step != -1:
+            depth = len(self.scopes) - 1
+            all_lanes = lanes * abs(step)
+            at, picks = self._span(buffer, split[0], step, lanes, depth)  # type: ignore[index]
+            value = self._spread(value, picks, all_lanes, lanes, depth, kind)
+            mask = self._spread(mask or self._all(1, lanes, "i1"), picks, all_lanes, lanes, depth)
+            name, at_kind, lanes = f"llvm.masked.store.{_tag(buffer.dtype, all_lanes)}.p0", "ptr", all_lanes
+            vector_kind = f"<{lanes} x {kind}>"
         else:
             at = self._lane_pointers(buffer, s.index, lanes, len(self.scopes) - 1)
             mask = mask or self._all(1, lanes, "i1")
@@ -551,6 +603,73 @@ class Emitter:
         if done is not None:
             self._line(f"br label %{done}")
             self.scopes[-1].lines.append(f"{done}:")
+
+    def _transpose(self, loop: Loop) -> None:
+        """Before a tile loop: what it will read across the vector loop's lanes is read along them, row by row.
+
+        Row k of the tile holds what lane k reads; turning rows into columns takes log2(lanes) rounds of exchanges
+        between rows whose numbers differ in one bit.
+        """
+        vector = self.vector
+        assert vector is not None
+        lanes = vector.lanes
+        seen: set[int] = set()
+        for s in loop.body:
+            for v in expressions(operands(s), seen):
+                split = self._split(v.args[0]) if v.op == "load" and self._varies(v.args[0]) else None
+                if split is None or split[1].op == "const" or id(v.attr) in self.written:
+                    continue
+                inner = _coefficient(split[0], loop.var)
+                if inner is None:
+                    continue
+                rest, along = inner
+                if along == 1 and not _mentions(split[1], loop.var):
+                    self._read_tile(v, loop, rest, split[1], lanes)
+
+    def _read_tile(self, v: Value, loop: Loop, base: Value, step: Value, lanes: int) -> None:
+        vector = self.vector
+        assert vector is not None
+        buffer: Buffer = v.attr
+        kind = stored(buffer.dtype)
+        row_kind = f"<{lanes} x {kind}>"
+        begin, end = self.emit(loop.begin), self.emit(loop.end)
+        width = self._let(f"sub i64 {end}, {begin}")
+        width = self._let(f"trunc i64 {width} to i32")
+        depth = len(self.scopes) - 1
+        limit = self._splat(width, "i32", lanes, depth)
+        iota = "<" + ", ".join(f"i32 {i}" for i in range(lanes)) + ">"
+        columns = self._let(f"icmp slt <{lanes} x i32> {iota}, {limit}")
+        start = self._let(f"mul i64 {vector.base}, {self.emit(step)}")
+        start = self._let(f"add i64 {start}, {begin}")
+        start = self._let(f"add i64 {start}, {self.emit(base)}")
+        rows = []
+        for k in range(lanes):
+            mask = columns
+            if vector.mask is not None:
+                alive = self._let(f"extractelement <{lanes} x i1> {vector.mask}, i32 {k}")
+                everyone = self._splat(alive, "i1", lanes, depth)
+                mask = self._let(f"and <{lanes} x i1> {columns}, {everyone}")
+            at = self._address(buffer, start)
+            rows.append(
+                self._masked("load", _tag(buffer.dtype, lanes), row_kind, at, "ptr", lanes, mask, buffer.dtype.size, depth)
+            )
+            start = self._let(f"add i64 {start}, {self.emit(step)}")
+        bit = lanes // 2
+        while bit:
+            for i in range(lanes):
+                if i & bit:
+                    continue
+                a, b = rows[i], rows[i + bit]
+                low = ", ".join(f"i32 {j if not j & bit else lanes + j - bit}" for j in range(lanes))
+                high = ", ".join(f"i32 {j + bit if not j & bit else lanes + j}" for j in range(lanes))
+                rows[i] = self._let(f"shufflevector {row_kind} {a}, {row_kind} {b}, <{lanes} x i32> <{low}>")
+                rows[i + bit] = self._let(f"shufflevector {row_kind} {a}, {row_kind} {b}, <{lanes} x i32> <{high}>")
+            bit //= 2
+        slot = self._alloca(f"[{lanes} x {row_kind}]")
+        for k, row in enumerate(rows):
+            at = self._let(f"getelementptr {row_kind}, ptr {slot}, i64 {k}")
+            self._line(f"store {row_kind} {row}, ptr {at}, align 64")
+        self._transposed[id(v)] = (slot, loop)
 
     # --- registers ----------------------------------------------------------------------------------------------------
     def _reset(self, register: Register) -> None:
@@ -646,7 +765,10 @@ class Emitter:
             elif s.kind == "parallel":
                 self._loop(s, "%lo", "%hi", 1, None)
             else:
+                if s.kind == "tile":
+                    self._transpose(s)
                 self._loop(s, self.emit(s.begin), self.emit(s.end), 1, None)
+                self._transposed.clear()
 
     def _updated_in(self, loop: Loop) -> list[Register]:
         """Registers that a loop changes but does not begin."""
@@ -791,6 +913,20 @@ class Emitter:
         )
 
 
+def _tag(dtype: Dtype, lanes: int) -> str:
+    """How the names of LLVM's intrinsics spell a vector in memory."""
+    letter = "f" if dtype.is_float and dtype is not bfloat16 else "i"
+    return f"v{lanes}{letter}{dtype.size * 8}"
+
+
+def _small_step(split: tuple[Value, Value] | None) -> int | None:
+    """The stride of an access, where it is a small constant."""
+    if split is None or split[1].op != "const":
+        return None
+    step = split[1].attr
+    return step if step == -1 or 1 < abs(step) <= STRIDED else None
+
+
 def _unknown(root: Value, known: dict[int, Any]) -> Iterator[Value]:
     """The sub-expressions of a value that are not in ``known`` yet, operands first."""
     stack = [root]
@@ -836,6 +972,25 @@ def _affine_of(name: str, a: tuple[Value, Value], b: tuple[Value, Value]) -> tup
         return times(a[0], b[0]), times(a[0], b[1])
     if is_const(b[1], 0):
         return times(a[0], b[0]), times(a[1], b[0])
+    return None
+
+
+def _mentions(value: Value, var: Value) -> bool:
+    return any(v is var for v in expressions((value,), set()))
+
+
+def _coefficient(value: Value, var: Value) -> tuple[Value, int] | None:
+    """value = rest + n · var, if n is a number and rest does not depend on var."""
+    if value is var:
+        return const(0, INDEX), 1
+    if not _mentions(value, var):
+        return value, 0
+    if value.op in ("add", "sub"):
+        a, b = (_coefficient(x, var) for x in value.args)
+        if a is None or b is None:
+            return None
+        sign = 1 if value.op == "add" else -1
+        return Value(value.op, (a[0], b[0]), INDEX), a[1] + sign * b[1]
     return None
 
 

@@ -3,7 +3,7 @@
 Every coordinate and every address is a polynomial with integer coefficients over *letters*: sizes of axes, run-time
 arguments (where a slice begins), loop variables, and atoms (a quotient, a remainder, a position read from data). Two
 axes have the same letter exactly if they have the same size, and a size that a reshape splits is written as the product
-of its parts, so that most maps of coordinates stay polynomials and equal ones are equal as they stand.
+of its parts, so that most maps of coordinates stay polynomials and equal ones are equal as they stand. Sizes up to ``TINY`` are numbers: code is made for them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from typing import Any
 
 from arrax.graph.node import Node, Shape
 from arrax.prims.view import reshape_groups
+
+TINY = 8
+SHORT = 32  # up to which a loop is too short for wide vectors
 
 
 class Poly:
@@ -172,8 +175,8 @@ class Symbols:
         """The size of an axis."""
         found = self._sizes.get(n)
         if found is None:
-            if n == 1:
-                found = ONE
+            if n <= TINY:
+                found = constant(n)
             elif n in self._factors:
                 found = ONE
                 for part in self._factors[n]:
@@ -182,6 +185,15 @@ class Symbols:
                 found = self.poly(self.letter("size", n))
             self._sizes[n] = found
         return found
+
+    def is_short(self, size: Poly) -> bool:
+        """Whether a loop of this size is known to be too short for wide vectors."""
+        if size.value is not None:
+            return size.value <= SHORT
+        if len(size.terms) > 1:
+            return False
+        ((letters, k),) = size.terms.items()
+        return k == 1 and len(letters) == 1 and self.kinds[letters[0]][0] == "size" and self.kinds[letters[0]][1] <= SHORT
 
     def var(self, i: int) -> Poly:
         return self.poly(self.letter("var", i))

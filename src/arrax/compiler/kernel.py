@@ -5,13 +5,14 @@
     statement := Store(buffer, index, value)              buffer[index] = value
                | Update(register, value)                  register = combine(register, value)
                | Reset(register)                          register = its initial value
-               | Loop(var, begin, end, kind, body)        kind: parallel | serial | vector
+               | Loop(var, begin, end, kind, body)        kind: parallel | serial | tile | vector
     value     := Const | Arg | Scalar | Var | Register read | Load | operation(value, ...)
 
 Values are pure expressions that share sub-expressions (a DAG) and have no place of their own: a value is computed in the
 outermost loop where everything that it needs is known. A ``vector`` loop may run its iterations in any order and several
 at once; registers that are updated inside it are combined over its lanes when it ends. ``parallel`` loops are spread
-over threads; they are outermost.
+over threads; they are outermost. A ``tile`` loop is a serial one of at most ``step`` iterations inside a vector loop of
+``step`` lanes: what is contiguous along it, and not along the vector loop, is read as whole rows and transposed.
 
 Semantics of operations: integers wrap; a shift by the width or more gives 0 (or the sign); division by zero gives 0 for
 integers; float comparisons are false for NaN but ``ne``; ``min``/``max`` return the second operand where one is NaN;
@@ -336,6 +337,6 @@ def format_kernel(kernel: Kernel) -> str:
             r = statement.register
             lines.append(f"{pad}${r.name}: {r.dtype.code} := {r.init!r}")
         else:
-            step = f" step {statement.step}" if statement.step != 1 else ""
+            step = f" step {statement.step}" if statement.kind == "vector" else ""
             lines.append(f"{pad}{statement.kind} {show(statement.var)} in {show(statement.begin)}..{show(statement.end)}{step}")
     return "\n".join(lines)

@@ -48,6 +48,9 @@ CHUNK = 2048  # elements of a one-dimensional loop that are one iteration of its
 PARTS = 64  # pieces that a reduction without rows is cut into
 WIDE = 64  # lanes of loops with little arithmetic
 NARROW = 16
+TILE = 16  # rows that a transposing kernel does together: a cache line of float32
+STRIDED = 4  # constant strides up to which memory is read and written in whole vectors
+COLUMN = 100  # how much more an access in every column weighs than one in every row
 HEAVY = 40  # operations per element from which on lanes are narrow
 
 Key = tuple[int, Coords]
@@ -77,6 +80,7 @@ class Task:
     total: Argument
     work: Argument  # elements per iteration of the parallel loop
     cost: int
+    names: list[str]  # the operations, for people
 
 
 @dataclass(eq=False, slots=True)
@@ -156,7 +160,7 @@ class Lowering:
             if effective_kind(node) == "leaf" and node.prim.name == "const":
                 return []
             if self._is_loaded(position):
-                return note(self.symbols.address(coords, node.shape), 1)
+                return note(self.symbols.address(coords, node.shape), COLUMN if self._is_column(coords) else 1)
             if node.prim.name == "iota":
                 return note(coords[node.params[0]], 0)
             found = self.scheduler.inputs_at(position, self.group, coords)
@@ -169,7 +173,7 @@ class Lowering:
         roots: list[Key] = []
         for root in self.group.roots:
             roots.append((root.node, root.coords))
-            roots.extend(note(root.address, 2))
+            roots.extend(note(root.address, 2 * COLUMN if self._is_column(root.coords) else 2))
             for p in root.inside or ():
                 note(p, 0)
         roots.extend((r, c) for r, c in self.group.reductions.items())
@@ -212,16 +216,34 @@ class Lowering:
 
     def _vector_block(self, blocks: list[_Block], polys: list[tuple[Poly, int]]) -> _Block | None:
         """The loop with the most unit strides; the later one where two have as many."""
-        best, most = None, -1
+        best, most = None, -1.0
         for block in blocks:
             if block.serial or (self.group.kind == "scan" and block.column):
                 continue
-            score = sum(w for p, w in polys if w and p.coefficient(block.primary).value == 1)
+            score = sum(w * self._fitness(p.coefficient(block.primary).value, block) for p, w in polys if w)
             if score >= most:
                 best, most = block, score
         if self.group.kind == "scan" and most <= 0:
             return None
         return best
+
+    def _fitness(self, step: int | None, block: _Block) -> float:
+        """How well an access of this stride goes with vectors along a loop; loops of a few iterations hardly fill one."""
+        tiny = block.size.value is not None and block.size.value < NARROW
+        if step in (1, -1):
+            return 0.1 if tiny else 1.0
+        return 0.5 if step is not None and 1 < step <= STRIDED and not tiny else 0.0
+
+    def _tile_block(self, blocks: list[_Block], vector: _Block, polys: list[tuple[Poly, int]]) -> _Block | None:
+        """A loop along which something has unit stride that has none along the vector loop: a transposing access."""
+        for block in reversed(blocks):
+            if block is vector:
+                continue
+            for p, w in polys:
+                across = p.coefficient(vector.primary)
+                if w and p.coefficient(block.primary).value == 1 and across.value is None:
+                    return block
+        return None
 
     # --- emission -----------------------------------------------------------------------------------------------------
     def run(self) -> list[Task]:
@@ -234,6 +256,8 @@ class Lowering:
         self.cost = sum(
             self.nodes[p].prim.cost for p, c in self.analysis.order if effective_kind(self.nodes[p]) != "leaf"
         )
+        names = [self.nodes[p].prim.name for p, _ in self.analysis.order if effective_kind(self.nodes[p]) != "leaf"]
+        self.names = list(dict.fromkeys(names)) or ["copy"]
         rows = [b for b in blocks if not b.column]
         if self.group.cols and not rows and self.group.kind == "loop":
             return self._cut(blocks, vector)
@@ -253,7 +277,7 @@ class Lowering:
         kernel = Kernel(
             self.name, list(self.buffers.values()), list(self.scalars.values()), list(self.args.values()), body
         )
-        return Task(kernel, list(self.buffers), list(self.scalars), list(self.args), total, work, self.cost)
+        return Task(kernel, list(self.buffers), list(self.scalars), list(self.args), total, work, self.cost, self.names)
 
     def _buffer(self, key: Any, dtype: Dtype, *, written: bool = False) -> Buffer:
         found = self.buffers.get(key)
@@ -476,10 +500,17 @@ class Lowering:
             self._make([(r.node, r.coords) for r in row_roots], self.row_values)
             body.extend(self._store(r, self.row_values) for r in row_roots)
 
+    def _lanes(self, vector: _Block | None) -> int:
+        """Wide vectors keep several independent operations under way; they pay where there is little arithmetic."""
+        if vector is None or self.cost >= HEAVY or self.symbols.is_short(vector.size):
+            return NARROW
+        strides = {p.coefficient(vector.primary).value for p, w in self.analysis.polys if w}
+        return WIDE if strides <= {0, 1} else NARROW
+
     def _kernel(self, rows: list[_Block], cols: list[_Block], vector: _Block | None) -> Task:
         self._begin("k")
         self.counter = 0
-        self.lanes = NARROW if self.cost >= HEAVY else WIDE
+        self.lanes = self._lanes(vector)
         p = var("p")
         body: list[Statement] = []
         outer = [b for b in rows if b is not vector and not b.serial]
@@ -496,8 +527,8 @@ class Lowering:
                 self._plain(serial, body)
         elif cols or serial:
             # the vector loop runs over a tile of the result's columns; what is reduced is walked inside it
-            tile, total = self._tiles(outer, vector, p)
-            begin = tile * self.lanes
+            number, total = self._tiles(outer, vector, p, self.lanes)
+            begin = number * self.lanes
             end = op("min", begin + self.lanes, self.argument(vector.size))
             nest, inner = self._loops(serial, None, 1)
             loop = Loop(self._fresh(vector, 1), begin, end, "vector", step=self.lanes)
@@ -510,6 +541,17 @@ class Lowering:
             else:
                 self._plain([], loop.body)
             work = self._product(cols + serial) * self.lanes
+        elif (tile := self._tile_block(outer, vector, self.analysis.polys)) is not None:
+            others = [b for b in outer if b is not tile]
+            number, total = self._tiles(others, tile, p, TILE)
+            begin = number * TILE
+            end = op("min", begin + TILE, self.argument(tile.size))
+            loop = Loop(self._fresh(vector, 1), const(0, INDEX), self.argument(vector.size), "vector", step=TILE)
+            body.append(loop)
+            inner = Loop(self._fresh(tile, 1), begin, end, "tile", step=TILE)
+            loop.body.append(inner)
+            self._plain([], inner.body)
+            work = vector.size * TILE
         elif outer:
             self._outer(outer, p)
             loop = Loop(self._fresh(vector, 1), const(0, INDEX), self.argument(vector.size), "vector", step=self.lanes)
@@ -526,14 +568,14 @@ class Lowering:
         top = Loop(p, const(0, INDEX), self.argument(total), "parallel", body)
         return self._end([top], total, work)
 
-    def _tiles(self, outer: list[_Block], vector: _Block, p: Value) -> tuple[Value, Argument]:
-        """The parallel loop counts rows and, within each, tiles of the vector loop."""
+    def _tiles(self, outer: list[_Block], block: _Block, p: Value, length: int) -> tuple[Value, Argument]:
+        """The parallel loop counts rows and, within each, tiles of a loop."""
         if not outer:
-            return p, Ceil(vector.size, self.lanes)
-        count = self.argument(Ceil(vector.size, self.lanes))
+            return p, Ceil(block.size, length)
+        count = self.argument(Ceil(block.size, length))
         row = quotient(p, count)
         self._outer(outer, row)
-        return p - row * count, Ceil(vector.size, self.lanes, 1, self._product(outer))
+        return p - row * count, Ceil(block.size, length, 1, self._product(outer))
 
     def _plain(self, serial: list[_Block], body: list[Statement]) -> None:
         """Stores that need no reduction."""
@@ -571,7 +613,7 @@ class Lowering:
         """A reduction to one value: the first loop is cut into parts, whose results a second kernel combines."""
         self._begin("k")
         self.counter = 0
-        self.lanes = NARROW if self.cost >= HEAVY else WIDE
+        self.lanes = self._lanes(vector)
         p = var("p")
         body: list[Statement] = []
         first = next((b for b in blocks if b is not vector), vector)

@@ -44,6 +44,7 @@ class Group:
         cols: the variables that the group's reductions run over; None where it has none.
         serial: variables that must run in order on one thread (positions that are data may repeat).
         roots: what is stored.
+        columns: the coordinates that reduced axes (of sizes other than 1) have, and those sizes.
         reductions: the reductions computed inside, with the coordinates of their results.
         after: groups that must run before.
     """
@@ -54,6 +55,7 @@ class Group:
     cols: tuple[int, ...] | None = None
     serial: frozenset[int] = frozenset()
     roots: list[Root] = field(default_factory=list)
+    columns: list[tuple[Poly, Poly]] = field(default_factory=list)
     reductions: dict[int, Coords] = field(default_factory=dict)
     after: set[int] = field(default_factory=set)
     cost: int = 0
@@ -215,21 +217,33 @@ class Scheduler:
         sizes = [self.symbols.size(source[i]) for i in axes if source[i] != 1]
         rest = [v for v in range(len(group.dims)) if v not in rows]
         if group.cols is not None:
-            if rest != list(group.cols):
+            if rest != list(group.cols) or [n for _, n in group.columns] != sizes:
                 return False
         elif not rest:
             if not sizes:
                 return False
-            group.cols = tuple(range(len(group.dims), len(group.dims) + len(sizes)))
-            group.dims.extend(sizes)
+            self._add_columns(group, position)
             return True
         # with no rows the columns are spread over threads: nothing in the same kernel can wait for their total
         if not rows and (position in group.spread or group.cols is None):
             return False
-        if [group.dims[v] for v in rest] != sizes:
-            return False
-        group.cols = tuple(rest)
+        if group.cols is None:
+            if [group.dims[v] for v in rest] != sizes:
+                return False
+            group.cols = tuple(rest)
+            group.columns = [(self.symbols.var(v), group.dims[v]) for v in rest]
         return True
+
+    def _add_columns(self, group: Group, position: int) -> None:
+        """Loops for what a reduction runs over."""
+        node = self.order[position]
+        source = node.inputs[0].shape
+        first = len(group.dims)
+        for i in node.params[0]:
+            if source[i] != 1:
+                size = self.symbols.size(source[i])
+                group.columns.append((self._axis(group, size, position, 100 + i), size))
+        group.cols = tuple(range(first, len(group.dims)))
 
     # --- demand -------------------------------------------------------------------------------------------------------
     def _require(self, position: int, group: Group, coords: Coords) -> None:
@@ -254,10 +268,10 @@ class Scheduler:
             source = node.inputs[0].shape
             result.insert(0, (self.position[id(node.inputs[0])], normal(mapped, source)))
         elif kind == "reduce":
-            axes, cols = node.params[0], iter(group.cols or ())
+            axes, columns = node.params[0], iter(group.columns)
             source = node.inputs[0].shape
             mapped = tuple(
-                (self.symbols.var(next(cols)) if source[i] != 1 else ZERO) if i in axes else c
+                (next(columns)[0] if source[i] != 1 else ZERO) if i in axes else c
                 for i, c in enumerate(coords)
             )
             result.append((self.position[id(node.inputs[0])], mapped))
@@ -410,13 +424,7 @@ class Scheduler:
                 self._propagate(position, group, places[0])
                 return
         group, coords = self._new_group("loop", node.shape, position)
-        source = node.inputs[0].shape
-        columns = []
-        for i in node.params[0]:
-            if source[i] != 1:
-                columns.append(len(group.dims))
-                group.dims.append(self.symbols.size(source[i]))
-        group.cols = tuple(columns)
+        self._add_columns(group, position)
         group.reductions[position] = coords
         self._root(position, group, coords)
         self._propagate(position, group, coords)

@@ -48,6 +48,11 @@ _DEFLATE_RATIO = 1032  # what deflate can save at most
 _CHUNK = 1 << 24
 
 
+def _line(text: Any) -> str:
+    """What goes into a message: names and other libraries' errors may contain line breaks."""
+    return " ".join(str(text).split())
+
+
 def _is_path(file: Any) -> bool:
     return isinstance(file, str | os.PathLike)
 
@@ -362,7 +367,9 @@ def _read_npz(stream: Any, size: int, name: str) -> dict[str, Node]:
     try:
         archive = zipfile.ZipFile(stream)
     except (ValueError, *_BROKEN) as error:
-        raise ValueError(f"[load] expected a zip archive in {name}, got {error}: it is another format") from error
+        raise ValueError(
+            f"[load] expected a zip archive in {name}, got {_line(error)}: it is another format"
+        ) from error
     with archive:
         members = archive.infolist()
         if sum(m.compress_size for m in members) > size:
@@ -372,7 +379,7 @@ def _read_npz(stream: Any, size: int, name: str) -> dict[str, Node]:
             key = member.filename.removesuffix(".npy")
             if key in result:
                 raise ValueError(f"[load] expected every name once in {name}, got {key!r} twice: it is damaged")
-            result[key] = _read_member(archive, member, f"{name}[{key}]")
+            result[key] = _read_member(archive, member, f"{name}[{_line(key)}]")
     return result
 
 
@@ -387,7 +394,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -
     try:
         data = archive.open(member)
     except (ValueError, *_BROKEN) as error:
-        raise RuntimeError(f"[load] expected the member {name}, got {error}: the archive is damaged") from error
+        raise RuntimeError(f"[load] expected the member {name}, got {_line(error)}: the archive is damaged") from error
     try:
         with data:
             node = _read_npy(data, member.file_size, name)
@@ -395,7 +402,9 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -
                 raise RuntimeError(f"[load] expected {name} to end with its elements, got more: the archive is damaged")
             return node
     except _BROKEN as error:
-        raise RuntimeError(f"[load] expected compressed data in {name}, got {error}: the archive is damaged") from error
+        raise RuntimeError(
+            f"[load] expected compressed data in {name}, got {_line(error)}: the archive is damaged"
+        ) from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -413,8 +422,7 @@ def _safetensors_header(stream: Any, size: int, name: str) -> tuple[dict[str, An
     try:
         header = json.loads(_read_exactly(stream, length, name).decode(), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RuntimeError(f"[load] expected a JSON header in {name}, got {reason}: the file is damaged") from error
+        raise RuntimeError(f"[load] expected a JSON header in {name}, got {_line(error)}: it is damaged") from error
     if not isinstance(header, dict):
         raise RuntimeError(f"[load] expected a JSON object as header of {name}: the file is damaged")
     return header, size - 8 - length
@@ -487,13 +495,13 @@ def _reading(file: Any, missing: type[Exception]) -> Iterator[tuple[Any, int, st
             raise missing(f"[load] expected to read {path}, got {reason}: check the path") from error
         with stream:
             if os.path.isfile(path):
-                yield stream, os.fstat(stream.fileno()).st_size, path
+                yield stream, os.fstat(stream.fileno()).st_size, _line(path)
             else:
                 data = stream.read()
-                yield _io.BytesIO(data), len(data), path
+                yield _io.BytesIO(data), len(data), _line(path)
         return
     name = getattr(file, "name", None)
-    name = name if isinstance(name, str) else type(file).__name__
+    name = _line(name) if isinstance(name, str) else type(file).__name__
     if not (hasattr(file, "seekable") and file.seekable()):
         data = file.read()
         yield _io.BytesIO(data), len(data), name

@@ -172,12 +172,18 @@ def _unit(op: str, key: Any, shape: Shape, dtype: Dtype) -> Node:
 
 def _between(op: str, u: Node, low: Node, high: Node) -> Node:
     """Uniform numbers from [0, 1) moved to [low, high)."""
-    width = p.sub(high, low)
+    width = _rounded(p.sub, high, low)
     if broadcast_shapes(op, u.shape, width.shape) != u.shape:
         raise ValueError(
             f"[{op}] expected bounds that broadcast to shape {list(u.shape)}, got {list(width.shape)}: pass shape"
         )
-    return p.add(p.mul(width, u), low)
+    return _rounded(p.add, _rounded(p.mul, width, u), low)
+
+
+def _rounded(record: Callable[[Node, Node], Node], a: Node, b: Node) -> Node:
+    """An operation whose result is rounded to its type at once, as MLX does it, also in the middle of a kernel."""
+    wide = a.dtype.compute
+    return p.cast(record(p.cast(a, wide), p.cast(b, wide)), a.dtype)
 
 
 def _symmetric(op: str, key: Any, shape: Shape) -> Node:
@@ -293,11 +299,11 @@ def normal(
         factor = constant(math.sqrt(2), dtype)
     if scale is not None:
         given = p.cast(as_node("normal", scale), dtype)
-        factor = given if factor is None else p.mul(factor, given)
+        factor = given if factor is None else _rounded(p.mul, factor, given)
     if factor is not None:
-        z = p.mul(factor, z)
+        z = _rounded(p.mul, factor, z)
     if loc is not None:
-        z = p.add(p.cast(as_node("normal", loc), dtype), z)
+        z = _rounded(p.add, p.cast(as_node("normal", loc), dtype), z)
     return _wrap(z)
 
 
@@ -564,8 +570,8 @@ def laplace(
     dtype = _real("laplace", dtype)
     u = _symmetric("laplace", key, _shape("laplace", shape))
     x = p.cast(p.mul(p.sign(u), p.log1p(p.neg(p.abs_(u)))), dtype)
-    x = x if scale == 1 else p.mul(x, constant(float(scale), dtype))
-    return _wrap(x if loc == 0 else p.add(x, constant(float(loc), dtype)))
+    x = x if scale == 1 else _rounded(p.mul, x, constant(float(scale), dtype))
+    return _wrap(x if loc == 0 else _rounded(p.add, x, constant(float(loc), dtype)))
 
 
 def permutation(x: int | array, axis: int = 0, key: array | None = None, stream: Any = None) -> array:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from arrax.graph.dtypes import Dtype, bool_
 from arrax.graph.node import Node, Shape
@@ -55,14 +55,16 @@ class Template:
         program: the operations in order, as (prim, params, shape, dtype, positions of the inputs); positions count
             through the placeholders, the constants, and the operations.
         results: the outputs' positions.
+        plans: what the executor keeps for calls of this template, by the results that are wanted.
     """
 
-    __slots__ = ("arity", "constants", "program", "results", "types")
+    __slots__ = ("arity", "constants", "plans", "program", "results", "types")
 
     def __init__(self, placeholders: Sequence[Node], outputs: Sequence[Node]) -> None:
         self.arity = len(placeholders)
         self.types: list[tuple[Shape, Dtype]] = [(n.shape, n.dtype) for n in outputs]
         self.constants: list[Node] = []
+        self.plans: dict[tuple[int, ...], Any] = {}
         self.program: list[tuple[Primitive, tuple, Shape, Dtype, tuple[int, ...]]] = []
 
         targets = [resolve(n) for n in outputs]
@@ -140,6 +142,7 @@ def wanted_with(outputs: Sequence[Node]) -> list[Node]:
     seen = {id(n) for n in wanted}
     calls = {id(n.inputs[0]): n.inputs[0] for n in outputs if type(n) is Result and n.buffer is None}
     for call in calls.values():
+        assert isinstance(call, Call)
         for reference in call.results:
             result = reference()
             if result is not None and result.buffer is None and id(result) not in seen:

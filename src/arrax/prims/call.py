@@ -69,5 +69,10 @@ def variable(a: Node) -> Node:
 
 def custom(rules: Rules, arguments: Sequence[Node], outputs: Sequence[Node]) -> list[Node]:
     """The outputs, computed from the arguments, bound to the rules."""
-    group = Node(custom_p, (*arguments, *outputs), (rules, len(arguments)), (), bool_)
+    return outputs_of(Node(custom_p, (*arguments, *outputs), (rules, len(arguments)), (), bool_))
+
+
+def outputs_of(group: Node) -> list[Node]:
+    """The outputs of a custom function, bound to its rules."""
+    outputs = group.inputs[group.params[1] :]
     return [Node(custom_output_p, (n, group), (i,), n.shape, n.dtype) for i, n in enumerate(outputs)]

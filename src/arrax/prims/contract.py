@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from arrax.graph.dtypes import Dtype
@@ -36,7 +38,11 @@ def swap_last(a: Node) -> Node:
 
 def _vjp(n: Node, g: Node) -> tuple[Node, Node]:
     a, b = n.inputs
-    return sum_to(matmul(g, swap_last(b)), a.shape), sum_to(matmul(swap_last(a), g), b.shape)
+    da = sum_to(matmul(g, swap_last(b)), a.shape)
+    if b.ndim == 2 and a.ndim > 2:  # all rows of all batches at once, instead of a sum of products
+        rows = math.prod(a.shape[:-1])
+        return da, matmul(swap_last(reshape(a, (rows, a.shape[-1]))), reshape(g, (rows, g.shape[-1])))
+    return da, sum_to(matmul(swap_last(a), g), b.shape)
 
 
 def _batch(n: Node, inputs: list[Node], batched: list[bool]) -> Node:

@@ -97,6 +97,14 @@ def _along_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray, i
     return np.take_along_axis(a, _inside(index, a.shape[params[0]]), params[0])
 
 
+def _along_vjp(n: Node, g: Node) -> tuple[Node, None]:
+    (a, index), axis = n.inputs, n.params[0]
+    if index.shape[axis] == 1:  # one position each: a comparison fuses with its users, a scatter does not
+        here = equal(iota(a.shape, axis, int32), _wrapped(index, a.shape[axis]))
+        return where(here, g, constant(0, g.dtype)), None
+    return scatter_along(_zeros(g, a.shape), index, g, axis, "add"), None
+
+
 # Both inputs have one shape but for the axis. params: (axis,)
 take_along_p = register(
     Primitive(
@@ -104,7 +112,7 @@ take_along_p = register(
         "gather",
         lambda inputs, params: (inputs[1].shape, inputs[0].dtype),
         _along_reference,
-        lambda n, g: (scatter_along(_zeros(g, n.inputs[0].shape), n.inputs[1], g, n.params[0], "add"), None),
+        _along_vjp,
         lambda n, inputs, batched: take_along(*to_front(inputs, batched), n.params[0] + 1),
         lower=_along_lower,
         samples=[(("f4:2,5", "i4<5:2,3"), (1,)), (("f4:5,2", "i4<5:3,2"), (0,))],
@@ -239,7 +247,7 @@ scatter_along_p = register(
         lambda n, inputs, batched: scatter_along(*to_front(inputs, batched), n.params[0] + 1, n.params[1]),
         samples=[
             (("f4:2,5", "i4<5:2,3", "f4:2,3"), (1, "add")),
-            (("f4:5,2", "i4!5:5,1", "f4:5,1"), (0, "set")),
+            (("f4:5,1", "i4!5:5,1", "f4:5,1"), (0, "set")),
         ],
     )
 )

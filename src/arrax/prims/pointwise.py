@@ -277,6 +277,10 @@ arctan2_p = _declare("arctan2", 2, np.arctan2, _arctan2_vjp, FLOATS, cost=30)
 _erf_scalar = np.frompyfunc(math.erf, 1, 1)
 
 
+def _erf_reference(x: np.ndarray) -> np.ndarray:
+    return np.asarray(_erf_scalar(x), np.float64)
+
+
 def _erfinv_reference(x: np.ndarray) -> np.ndarray:
     """Newton's iteration on erf, started from Winitzki's approximation."""
     w = x.astype(np.float64)
@@ -284,7 +288,7 @@ def _erfinv_reference(x: np.ndarray) -> np.ndarray:
     c = 2 / (math.pi * 0.147) + t / 2
     y = np.sign(w) * np.sqrt(np.sqrt(c * c - t / 0.147) - c)
     for _ in range(4):
-        step = (_erf_scalar(y).astype(np.float64) - w) * (math.sqrt(math.pi) / 2) * np.exp(y * y)
+        step = (_erf_reference(y) - w) * (math.sqrt(math.pi) / 2) * np.exp(y * y)
         y = np.where(np.isfinite(y) & np.isfinite(step), y - step, y)
     return np.where(np.abs(w) == 1, np.copysign(np.inf, w), np.where(w == 0, w, y))
 
@@ -292,7 +296,7 @@ def _erfinv_reference(x: np.ndarray) -> np.ndarray:
 erf_p = _declare(
     "erf",
     1,
-    lambda x: _erf_scalar(x).astype(np.float64),
+    _erf_reference,
     lambda n, g: (mul(_times(2 / math.sqrt(math.pi), g), exp(neg(square(n.inputs[0])))),),
     FLOATS,
     cost=24,

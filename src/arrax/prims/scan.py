@@ -12,7 +12,7 @@ from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import Primitive, register
 from arrax.prims.gather import scatter_along
 from arrax.prims.leaf import constant, iota
-from arrax.prims.pointwise import div, equal, exp, mul, neg, where
+from arrax.prims.pointwise import div, equal, exp, maximum, minimum, mul, neg, where
 from arrax.prims.view import broadcast
 
 
@@ -80,10 +80,11 @@ def _extremum_vjp(n: Node, g: Node) -> tuple[Node]:
     here = iota(a.shape, axis, int32)
     reached = where(equal(a, run), here, constant(a.shape[axis] if reverse else -1, int32))
     at = scan(cummin_p if reverse else cummax_p, reached, axis, reverse, inclusive)
-    # before the first element an exclusive scan holds the neutral element: no position, nothing is added
-    outside = constant(a.shape[axis], int32)
-    at = where(equal(at, constant(-(2**31), int32)), outside, at)
-    return (scatter_along(broadcast(constant(0, g.dtype), a.shape), at, g, axis, "add"),)
+    # Before the first element an exclusive scan holds the neutral element: no position, so nothing is added. The
+    # cotangent is masked, for writing at positions outside and its transpose, reading there, do not match.
+    inside = maximum(minimum(at, constant(a.shape[axis] - 1, int32)), constant(0, int32))
+    g = where(equal(at, inside), g, constant(0, g.dtype))
+    return (scatter_along(broadcast(constant(0, g.dtype), a.shape), inside, g, axis, "add"),)
 
 
 def _logsumexp_vjp(n: Node, g: Node) -> tuple[Node]:

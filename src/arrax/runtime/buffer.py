@@ -15,6 +15,7 @@ from arrax.graph.dtypes import Dtype, bfloat16, from_numpy
 from arrax.graph.node import Shape
 
 ALIGNMENT = 64
+SLACK = 2 * ALIGNMENT  # behind each block: strided reads may load (and drop) a few elements past an array's end
 _SMALLEST = 64
 
 
@@ -70,11 +71,11 @@ class Pool:
                 self.cached -= size
                 return Buffer(ptr, size, owner)
         try:
-            owner = np.empty(size + ALIGNMENT, np.uint8)
+            owner = np.empty(size + SLACK, np.uint8)
         except MemoryError:
             self.clear()
             try:
-                owner = np.empty(size + ALIGNMENT, np.uint8)
+                owner = np.empty(size + SLACK, np.uint8)
             except MemoryError:
                 self.active -= size
                 raise MemoryError(f"[eval] expected {nbytes} bytes of free memory, the system has none, free some") from None

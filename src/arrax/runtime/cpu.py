@@ -23,7 +23,7 @@ from arrax.compiler.pipeline import Library, Plan, Product
 from arrax.graph import dtypes
 from arrax.graph.dtypes import Dtype
 from arrax.graph.node import Node
-from arrax.runtime import blas, threads
+from arrax.runtime import blas, debug, threads
 from arrax.runtime.buffer import Buffer, as_numpy, pool
 
 PIECE = 1 << 18  # machine operations that are worth a piece of their own
@@ -52,6 +52,8 @@ _FORMATS = {
 def bits(value: float, dtype: Dtype) -> int:
     """A scalar as the 64 bits that a kernel reads its (computing) type from."""
     form = _FORMATS.get(dtype)
+    if dtype.is_complex:
+        return 0  # left to the reference, which reads the number itself
     if form is None:
         size = dtype.size * 8
         n = int(value) & ((1 << size) - 1)
@@ -130,7 +132,7 @@ class Bound:
 
     def _shape(self, position: int) -> tuple[int, ...]:
         symbols = self.plan.symbols
-        return tuple([1 if n == 1 else self.number(symbols.size(n)) for n in self.plan.order[position].shape])
+        return tuple([self.number(symbols.size(n)) for n in self.plan.order[position].shape])
 
     def _bytes(self, position: int) -> int:
         n = self.plan.order[position].dtype.size
@@ -195,19 +197,33 @@ class Bound:
         self._arguments: list[array] = []  # alive for as long as the tasks point to them
         self.segments: list[tuple[int, int] | Callable[[array], None]] = []
         self._rows: list[np.ndarray] = []
+        self.labels: list[list[str]] = []  # for each segment, what its tasks do
+        labels: list[str] = []
         rows: list[tuple[int, int, int, int]] = []
         for step in self.plan.steps:
             if isinstance(step, Library):
-                self._close(rows)
-                rows = []
+                self._close(rows, labels)
+                rows, labels = [], []
                 self.segments.append(self._library(step, recorded[step.recorded].params))
+                self.labels.append([self.plan.order[step.node].prim.name])
             else:
+                labels.append(self._label(step))
                 rows.append(self._task(step, workers) if isinstance(step, Task) else self._product(step, workers))
-        self._close(rows)
+        self._close(rows, labels)
 
-    def _close(self, rows: list[tuple[int, int, int, int]]) -> None:
+    def _label(self, step: Task | Product) -> str:
+        if isinstance(step, Product):
+            sizes = "x".join(str(self.number(d)) for d in step.dims)
+            return f"matmul {sizes}"
+        names = " ".join(step.names)
+        sizes = ", ".join(str(list(self.shapes[b])) for b in step.buffers if isinstance(b, int))
+        return f"{names}: {sizes}"
+
+    def _close(self, rows: list[tuple[int, int, int, int]], labels: list[str]) -> None:
+        labels = [t for t, r in zip(labels, rows, strict=True) if r[2] > 0]
         rows = [r for r in rows if r[2] > 0]
         if rows:
+            self.labels.append(labels)
             block = np.array(rows, np.int64)
             self._rows.append(block)
             self.segments.append((block.ctypes.data, len(rows)))
@@ -292,21 +308,50 @@ class Bound:
 
     def run(self, recorded: Sequence[Node]) -> list[Buffer]:
         """Evaluates a graph of this structure and these sizes: the results' buffers."""
+        pointers = [recorded[i].buffer.ptr for i in self.inputs]
+        scalars = [bits(recorded[i].params[0], dtype) for i, dtype in self.scalars]
+        own = self.execute(pointers, scalars)
+        return [own[k] if kind == "own" else recorded[k].buffer for kind, k in self.results]
+
+    def execute(self, pointers: list[int], scalars: list[int]) -> list[Buffer]:
+        """Runs the tasks on data at the given addresses and with the given bits of scalars: new buffers."""
         buffers = [pool.allocate(n) for n in self.sizes]
-        table = array("q", [recorded[i].buffer.ptr for i in self.inputs])
+        table = array("q", pointers)
         table.extend([b.ptr for b in buffers])
         arena = pool.allocate(self.arena) if self.arena else None
         table.append(arena.ptr if arena is not None else 0)
-        if self.scalars:
-            table.extend([bits(recorded[i].params[0], dtype) for i, dtype in self.scalars])
-        address = table.buffer_info()[0]
+        table.extend(scalars)
         workers = threads.pool()
+        if debug.level:
+            debug.run(self, table)
+            return buffers
+        address = table.buffer_info()[0]
         for segment in self.segments:
             if isinstance(segment, tuple):
                 workers.run(workers.address, segment[0], segment[1], address)
             else:
                 segment(table)
-        return [buffers[k] if kind == "own" else recorded[k].buffer for kind, k in self.results]
+        return buffers
+
+
+class BoundCall:
+    """A compiled function's plan: its inputs' positions are known, nothing is looked at but addresses."""
+
+    def __init__(self, bound: Bound, order: Sequence[Node], inputs: Sequence[Node]) -> None:
+        self.bound = bound
+        number = {id(n): k for k, n in enumerate(inputs)}
+        # an argument's number, or a node from outside that the function uses
+        self.data = [number.get(id(order[i]), order[i]) for i in bound.inputs]
+        self.scalars = [bits(order[i].params[0], dtype) for i, dtype in bound.scalars]
+        self.results = [(kind, number.get(id(order[k]), order[k]) if kind == "leaf" else k) for kind, k in bound.results]
+
+    def run(self, inputs: Sequence[Node]) -> list[Buffer]:
+        pointers = [(inputs[x] if type(x) is int else x).buffer.ptr for x in self.data]
+        own = self.bound.execute(pointers, self.scalars)
+        return [
+            own[k] if kind == "own" else (inputs[k] if type(k) is int else k).buffer  # type: ignore[index]
+            for kind, k in self.results
+        ]
 
 
 def _view(table: array, place: _Memory, shape: tuple, dtype: Dtype, *, writable: bool = False) -> np.ndarray:

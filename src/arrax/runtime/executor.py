@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from arrax.compiler.index import SHORT, TINY
 from arrax.compiler.pipeline import Plan, build
 from arrax.graph.dtypes import Dtype, from_numpy
 from arrax.graph.node import Node, Shape
-from arrax.graph.template import inlined, wanted_with
+from arrax.graph.template import Call, Result, Template, inlined, needed, wanted_with
 from arrax.prims import leaf
 from arrax.runtime import buffer as memory
-from arrax.runtime.cpu import Bound
+from arrax.runtime.cpu import Bound, BoundCall
 
 SMALL = 64  # elements, all results of a graph together, up to which NumPy is as fast as a kernel
 PLANS = 1024
@@ -50,16 +51,21 @@ def evaluate(outputs: list[Node]) -> None:
     pending = [n for n in outputs if n.buffer is None]
     if not pending:
         return
+    if type(pending[0]) is Result and _call(pending):
+        return
     with _lock:
-        graph = _linearise(pending)
+        targets = pending
+        graph = _linearise(targets)
         if graph is None:
             pending = wanted_with(pending)
             targets = inlined(pending)
-            graph = _linearise([n for n in targets if n.buffer is None])
-        else:
-            targets = pending
-    order, key = graph
-    wanted = [n for n in targets if n.buffer is None]
+        if any(n.prim is leaf.const for n in targets):
+            for node in targets:
+                if node.prim is leaf.const and node.buffer is None:
+                    finish(node, memory.from_array(node.prim.reference(node.params, node.shape, node.dtype)))
+            graph = None
+        wanted = [n for n in targets if n.buffer is None]
+        order, key = graph or _linearise(wanted)  # type: ignore[misc]
     bound = _bound.get(key, _UNKNOWN)
     if bound is _UNKNOWN:
         bound = _bind(order, wanted, key)
@@ -74,6 +80,66 @@ def evaluate(outputs: list[Node]) -> None:
             for node, target in zip(pending, targets, strict=True):
                 if node.buffer is None:
                     finish(node, target.buffer)
+
+
+def _call(pending: list[Node]) -> bool:
+    """Evaluates results of one call of a compiled function whose arguments are data, if that is what the nodes are."""
+    call = pending[0].inputs[0] if pending[0].inputs else None
+    if type(call) is not Call or call.expansion is not None:
+        return False
+    inputs = call.inputs
+    for node in pending:
+        if not node.inputs or node.inputs[0] is not call:
+            return False
+    for node in inputs:
+        if node.buffer is None:
+            return False
+    template = call.params[0]
+    with _lock:
+        wanted = wanted_with(pending)
+        key = tuple([n.params[0] for n in wanted])
+        found = template.plans.get(key)
+    if found is None:
+        found = template.plans[key] = _bind_call(template, inputs, key)
+    if found is False:
+        return False
+    buffers = found.run(inputs)
+    with _lock:
+        for node, buffer in zip(wanted, buffers, strict=True):
+            if node.buffer is None:
+                finish(node, buffer)
+    return True
+
+
+def _bind_call(template: Template, inputs: tuple[Node, ...], wanted: tuple[int, ...]) -> BoundCall | bool:
+    """A plan for certain results of a template; False where the ordinary way must do."""
+    unknown = [n for n in template.constants if n.buffer is None and n.inputs]
+    if unknown and not any(_depends_on_placeholder(n) for n in unknown):
+        evaluate(unknown)
+    # distinct leaves, although the caller may have passed one array twice
+    leaves = [Node(leaf.leaf, (), (), n.shape, n.dtype, n.buffer) for n in inputs]
+    targets = inlined([template.instantiate(leaves)[i] for i in wanted])
+    if any(n.buffer is None and n.prim is leaf.const for n in targets):
+        return False
+    pending = [n for n in targets if n.buffer is None]
+    if len(pending) < len(targets):
+        return False
+    graph = _linearise(pending)
+    assert graph is not None
+    order, key = graph
+    bound = _bound.get(key, _UNKNOWN)
+    if bound is _UNKNOWN:
+        bound = _bind(order, pending, key)
+    if bound is None:
+        return False
+    found = BoundCall(bound, order, leaves)
+    for node in leaves:  # the plan must not hold on to data
+        node.buffer = None
+    return found
+
+
+def _depends_on_placeholder(node: Node) -> bool:
+    return any(n.prim is leaf.placeholder for n in needed([node]))
 
 
 def _linearise(outputs: list[Node]) -> tuple[list[Node], tuple] | None:
@@ -115,12 +181,15 @@ def _linearise(outputs: list[Node]) -> tuple[list[Node], tuple] | None:
 
 
 def _structure(order: list[Node], outputs: list[Node]) -> tuple:
-    """What decides a plan: the graph without its sizes, but for which of them are equal and which are 1."""
+    """What decides a plan: the graph without its sizes, but for the tiny ones, and which others are equal and short."""
     position = {id(n): i for i, n in enumerate(order)}
-    classes: dict[int, int] = {1: 0}
+    classes: dict[int, tuple[int, bool]] = {n: (-n, True) for n in range(TINY + 1)}
     key: list[Any] = []
     for node in order:
-        sizes = tuple([classes.setdefault(n, len(classes)) for n in node.shape])
+        for n in node.shape:
+            if n not in classes:
+                classes[n] = (len(classes), n <= SHORT)
+        sizes = tuple([classes[n] for n in node.shape])
         if node.buffer is not None:
             key.append((node.dtype, sizes))
         else:

@@ -42,7 +42,8 @@ def pullback(
         give(node, g)
     for node in reversed(order):
         if node.prim is call.custom_p:
-            _pull_group(node, groups.pop(id(node), None), give)
+            if id(node) in groups:
+                _pull_group(node, groups.pop(id(node)), give)
             continue
         g = received.pop(id(node), None)
         if g is None:
@@ -78,22 +79,21 @@ def _conj(a: Node | None) -> Node | None:
 
 def partials(node: Node, g: Node) -> Sequence[Node | None]:
     """The cotangents that a node hands to its inputs, each of the input's shape."""
+    rule: Any = node.prim.vjp
     if node.dtype.is_complex and node.prim.kind in _MULTIPLYING:
         # These rules multiply by the derivative; over the complex numbers its conjugate is the adjoint.
-        parts = [_conj(p) for p in node.prim.vjp(node, bind(conj_p, (g,)))]  # type: ignore[operator, misc]
+        parts = [_conj(p) for p in rule(node, bind(conj_p, (g,)))]
     else:
-        parts = node.prim.vjp(node, g)  # type: ignore[operator, misc]
+        parts = rule(node, g)
     if node.prim.kind == "pointwise" or node.prim.name == "broadcast":
         pairs = zip(node.inputs, parts, strict=True)
         return [p if p is None or p.shape == i.shape else sum_to(p, i.shape) for i, p in pairs]
     return parts
 
 
-def _pull_group(group: Node, parts: list[Node | None] | None, give: Callable[[Node, Node | None], None]) -> None:
-    if parts is None:
-        return
+def _pull_group(group: Node, parts: list[Node | None], give: Callable[[Node, Node | None], None]) -> None:
     rules, count = group.params
-    arguments, outputs = list(group.inputs[:count]), list(group.inputs[count:])
+    arguments, outputs = list(group.inputs[:count]), call.outputs_of(group)
     filled = [zeros_like(o) if p is None else p for o, p in zip(outputs, parts, strict=True)]
     for node, g in zip(arguments, rules.vjp(arguments, filled, outputs), strict=True):
         give(node, g)

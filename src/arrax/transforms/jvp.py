@@ -47,7 +47,8 @@ def _tangent(node: Node, given: list[Node | None]) -> Node | None:
     if node.prim.kind == "pointwise" and all(
         t is None or i.dtype is node.dtype for i, t in zip(node.inputs, given, strict=True)
     ):
-        parts = [node.prim.vjp(node, t)[i] for i, t in enumerate(given) if t is not None]  # type: ignore[operator, misc]
+        rule: Any = node.prim.vjp
+        parts = [rule(node, t)[i] for i, t in enumerate(given) if t is not None]
         total = _sum(parts)
         return total if total is None else broadcast(total, node.shape)
     u = unknown(node)

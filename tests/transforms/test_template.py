@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import numpy as np
+from tests.specs import node, numpy
+
+from arrax.graph.node import Node, topological
+from arrax.graph.template import Template, expand, inlined
+from arrax.prims.call import Rules, call, custom, variable
+from arrax.prims.leaf import placeholder
+from arrax.prims.pointwise import add, mul, neg
+from arrax.runtime import executor
+
+
+def stand_in(like: Node) -> Node:
+    return Node(placeholder, (), (), like.shape, like.dtype)
+
+
+def test_expansion_substitutes_and_shares_constants() -> None:
+    w = node(np.array([10.0, 20.0], np.float32))
+    outside = neg(w)
+    p, q = stand_in(w), stand_in(w)
+    template = Template([p, q], [mul(add(p, q), outside), p, outside])
+    a, b = node(np.array([1.0, 2.0], np.float32)), node(np.array([3.0, 4.0], np.float32))
+    results = call(template, (a, b))
+    first, second, third = expand(results[0].inputs[0])
+    assert expand(results[1].inputs[0])[0] is first
+    assert second is a and third is outside
+    assert [n.prim.name for n in topological([first])] == ["leaf", "leaf", "add", "leaf", "neg", "mul"]
+    assert [numpy(r).tolist() for r in results] == [[-40, -120], [1, 2], [-10, -20]]
+
+
+def test_aliases_disappear_in_templates() -> None:
+    p = stand_in(node(np.float32(0)))
+    v = variable(p)
+    out = custom(Rules(), [v], [neg(v)])[0]
+    template = Template([p], [add(out, v)])
+    assert [prim.name for prim, *_ in template.program] == ["neg", "add"]
+
+
+def test_inlining_leaves_other_graphs_alone() -> None:
+    a = node(np.float32(2))
+    plain = mul(a, a)
+    assert inlined([plain, a]) == [plain, a]
+
+
+def test_inlining_calls_of_calls() -> None:
+    p = stand_in(node(np.float32(0)))
+    square = Template([p], [mul(p, p)])
+    a = node(np.float32(3))
+    (once,) = call(square, (a,))
+    q = stand_in(a)
+    outer = Template([q], [add(q, once)])  # a call that was recorded outside and is captured
+    (result,) = call(outer, (variable(neg(once)),))
+    (plain,) = inlined([neg(result)])
+    assert not {n.prim.kind for n in topological([plain])} & {"call", "alias"}
+    assert numpy(result) == 0
+
+
+def test_an_evaluated_alias_shares_the_data() -> None:
+    source = neg(node(np.arange(3, dtype=np.float32)))
+    v = variable(source)
+    executor.evaluate([v])
+    assert v.buffer is source.buffer and source.buffer is not None
+    assert variable(source).buffer is source.buffer
