@@ -22,6 +22,7 @@ FLOATS = ("float32", "float16", "bfloat16")
 SIGNED = ("int8", "int16", "int32", "int64")
 UNSIGNED = ("uint8", "uint16", "uint32", "uint64")
 DIGITS = {"float32": 24, "float16": 11, "bfloat16": 8}
+SUMS = ("sum", "mean", "var", "norm", "softmax", " @ ", "addmm", "dot", "inner")
 LARGEST = 6000  # elements of a value
 BOUND = 1e4  # magnitude of an inexact value
 
@@ -71,6 +72,7 @@ class Step:
     lines: list[str]
     uses: list[str]
     exact: bool
+    epsilon: float = 0.0  # half the distance of neighbouring numbers in the coarsest type involved
 
 
 @dataclass
@@ -82,15 +84,15 @@ class Program:
     outputs: list[str] = field(default_factory=list)
 
     def source(self, wrap: str = "") -> str:
-        """The program as a function of its inputs; ``wrap(number, value)`` is applied to inexact values."""
+        """The program as a function of its inputs; ``wrap(number, value, epsilon)`` is applied to inexact values."""
         lines = [f"def program(mx, {', '.join(n for n, *_ in self.inputs)}):"]
         for k, step in enumerate(self.steps):
             lines += [f"    {line}" for line in step.lines]
             if wrap and not step.exact:
-                lines.append(f"    {step.name} = {wrap}({k}, {step.name})")
+                lines.append(f"    {step.name} = {wrap}({k}, {step.name}, {step.epsilon})")
         return "\n".join([*lines, f"    return {', '.join(self.outputs)},"])
 
-    def function(self, wrap: Callable[[int, Any], Any] | None = None) -> Callable[..., Any]:
+    def function(self, wrap: Callable[[int, Any, float], Any] | None = None) -> Callable[..., Any]:
         space: dict[str, Any] = {"wrap": wrap}
         exec(self.source("wrap" if wrap else ""), space)
         return space["program"]
@@ -232,11 +234,12 @@ class Grower:
         if dtype in FLOATS and grain is None and largest > 100 and dtype != "float32":
             raise Rejected
         value = Value(name, array, dtype, grain)
-        if not value.is_exact and any(not v.is_float for v in uses) and not any(v.is_float for v in uses):
-            pass
         self.live[name] = result
         self.values.append(value)
-        self.program.steps.append(Step(name, text, [v.name for v in uses], value.is_exact))
+        epsilon = max((2.0 ** -DIGITS[v.dtype] for v in (value, *uses) if v.is_float), default=0.0)
+        # the oracle's sums may be off by a rounding per element, all in one direction
+        epsilon *= 1 + max((v.array.size // 64 for v in uses), default=0) * any(f in text[0] for f in SUMS)
+        self.program.steps.append(Step(name, text, [v.name for v in uses], value.is_exact, epsilon))
         return value
 
     def grow(self, length: int) -> Program:
@@ -257,7 +260,8 @@ class Grower:
         names = [s.name for s in steps]
         if not names:
             raise Rejected
-        outputs = [names[-1]] + [n for n in names[:-1] if self.chance(0.15)]
+        used = {u for s in steps for u in s.uses}
+        outputs = [n for n in reversed(names) if n not in used or self.chance(0.1)]
         self.program.outputs = outputs[:4]
         return self.program.used()
 
@@ -288,8 +292,15 @@ SMOOTHS = (
 )  # fmt: skip
 
 
+SATURATING = ("tanh", "sigmoid", "erf", "logaddexp")
+
+
 def unary_smooth(g: Grower) -> None:
-    g.add(g.pick(SMOOTHS), [g.float_value()])
+    a = g.float_value()
+    text = g.pick(SMOOTHS)
+    if any(f in text for f in SATURATING) and np.abs(a.array).max() > 4:
+        raise Rejected  # the derivative is a difference of nearly equal numbers
+    g.add(text, [a])
 
 
 def binary(g: Grower) -> None:
@@ -311,6 +322,8 @@ def binary_smooth(g: Grower) -> None:
         ("{0} / (mx.abs({1}) + 1)", "mx.arctan2({0}, mx.square({1}) + 1)", "mx.logaddexp({0}, {1})",
          "mx.power(mx.square({0}) + 0.5, mx.tanh({1}))", "{0} * {1} + {0}", "mx.where({0} * 0 == 0, {0}, {1})")
     )  # fmt: skip
+    if "tanh" in text and np.abs(b.array).max() > 4 or "logadd" in text and max(np.abs(a.array).max(), np.abs(b.array).max()) > 8:
+        raise Rejected
     g.add(text, [a, b])
 
 

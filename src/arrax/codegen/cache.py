@@ -13,10 +13,12 @@ import hashlib
 import os
 import pathlib
 import tempfile
+import time
 
 LIMIT = 256 << 20
 _CHECKSUM = 16
 _SWEEP_EVERY = 64
+ABANDONED = 3600  # seconds after which a file that is still being written is nobody's
 
 _written = 0
 
@@ -83,8 +85,12 @@ def write(name: str, content: bytes) -> None:
 
 
 def sweep(root: pathlib.Path) -> None:
-    """Removes the files that were not used for longest until the folder is within its limit."""
+    """Removes the files that were not used for longest until the folder is within its limit, and what was never finished."""
     with contextlib.suppress(OSError):
+        for entry in os.scandir(root):
+            if entry.name.endswith(".new") and time.time() - entry.stat().st_mtime > ABANDONED:
+                with contextlib.suppress(OSError):
+                    os.unlink(entry.path)
         files = [(e.stat().st_mtime, e.stat().st_size, e.path) for e in os.scandir(root) if e.name.endswith(".o")]
         total = sum(size for _, size, _ in files)
         for _, size, path in sorted(files):

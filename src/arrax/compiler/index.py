@@ -124,16 +124,6 @@ ZERO = Poly({})
 ONE = Poly({(): 1})
 
 
-class SplitAxis(Exception):
-    """A map of coordinates would be a polynomial if this loop variable were two: var = first · inner + second."""
-
-    def __init__(self, letter: int, outer: Poly, inner: Poly) -> None:
-        super().__init__("split")
-        self.letter = letter
-        self.outer = outer
-        self.inner = inner
-
-
 class Symbols:
     """The letters of one plan: what each stands for, and the sizes' and arguments' values in the current evaluation."""
 
@@ -141,17 +131,19 @@ class Symbols:
         self.kinds: list[tuple] = []
         self.numbers: list[int] = []  # the letters whose value an evaluation supplies, in order of `values`
         self._interned: dict[tuple, int] = {}
+        self._nested: list[int] = []
         self._factors: dict[int, tuple[int, ...]] = {}
         self._sizes: dict[int, Poly] = {}
         self._polys: dict[int, Poly] = {}
         self.bounds: dict[int, Poly] = {}  # loop variable -> number of iterations, for the group at hand
-        self.splittable: set[int] = set()  # those of them that may become two
 
     def letter(self, *kind: Any) -> int:
         found = self._interned.get(kind)
         if found is None:
             found = self._interned[kind] = len(self.kinds)
             self.kinds.append(kind)
+            inside = [q for part in kind[1:] for q in (part if isinstance(part, tuple) else (part,)) if isinstance(q, Poly)]
+            self._nested.append(1 + max(map(self.nesting, inside)) if inside else 0)
         return found
 
     def poly(self, letter: int) -> Poly:
@@ -185,6 +177,16 @@ class Symbols:
                 found = self.poly(self.letter("size", n))
             self._sizes[n] = found
         return found
+
+    def parts(self, n: int) -> list[int]:
+        """The sizes that an axis is the product of, from the outermost to the innermost."""
+        if n <= TINY or n not in self._factors:
+            return [n]
+        return [q for part in self._factors[n] for q in self.parts(part)]
+
+    def nesting(self, p: Poly) -> int:
+        """How many quotients, remainders and positions read from data stand inside each other."""
+        return max((self._nested[x] for x in p.letters()), default=0)
 
     def is_short(self, size: Poly) -> bool:
         """Whether a loop of this size is known to be too short for wide vectors."""
@@ -231,12 +233,6 @@ class Symbols:
         positive = all(k > 0 for k in rest.terms.values())
         if positive and slack.value is not None and slack.value >= 0 and not (most.letters() & self.bounds.keys()):
             return quotient, rest
-        if len(p.terms) == 1:
-            ((letters, k),) = p.terms.items()
-            if k == 1 and len(letters) == 1 and letters[0] in self.splittable:
-                outer, remainder = self.bounds[letters[0]].divide(n)
-                if not remainder.terms:
-                    raise SplitAxis(letters[0], outer, n)
         return self.poly(self.letter("div", p, n)), self.poly(self.letter("mod", p, n))
 
 

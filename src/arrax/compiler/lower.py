@@ -81,6 +81,7 @@ class Task:
     work: Argument  # elements per iteration of the parallel loop
     cost: int
     names: list[str]  # the operations, for people
+    address: int = 0  # of the machine code, once there is some
 
 
 @dataclass(eq=False, slots=True)
@@ -124,14 +125,15 @@ class Lowering:
     def _atoms(self, p: Poly) -> list[Key]:
         """The data that a polynomial's letters are read from."""
         result: list[Key] = []
-        stack = [p]
+        stack, seen = [p], {p}
         while stack:
             for x in stack.pop().letters():
                 kind = self.symbols.kinds[x]
                 if kind[0] in ("data", "raw"):
                     result.append((kind[1], kind[2]))
                 elif kind[0] in ("div", "mod"):
-                    stack.extend(kind[1:])
+                    stack.extend(q for q in kind[1:] if q not in seen)
+                    seen.update(kind[1:])
         return result
 
     def _inner_polys(self, p: Poly) -> list[Poly]:
@@ -148,10 +150,13 @@ class Lowering:
 
         def note(p: Poly, weight: int) -> list[Key]:
             pending = [(p, weight)]
+            seen = {p}
             while pending:
                 q, w = pending.pop()
                 result.polys.append((q, w))
-                pending.extend((r, 0) for r in self._inner_polys(q))
+                new = [r for r in self._inner_polys(q) if r not in seen]
+                seen.update(new)
+                pending.extend((r, 0) for r in new)
             return self._atoms(p)
 
         def expand(key: Key) -> list[Key]:
@@ -206,7 +211,7 @@ class Lowering:
             column, serial = v in (self.group.cols or ()), v in self.group.serial
             if blocks:
                 last = blocks[0]
-                if (last.column, last.serial) == (column, serial) and self.group.kind != "scan":
+                if (last.column, last.serial) == (column, serial):
                     if all(p.coefficient(letter) == p.coefficient(last.primary) * last.size for p in distinct):
                         last.letters.insert(0, letter)
                         last.size = size * last.size

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arrax.compiler.index import Poly, SplitAxis, Symbols
+from arrax.compiler.index import Poly, Symbols
 from arrax.compiler.lower import Lowering, Task
-from arrax.compiler.schedule import Group, Schedule, Scheduler
+from arrax.compiler.schedule import Group, Scheduler
 from arrax.compiler.simplify import Simplified
 from arrax.graph.node import Node
 
@@ -49,7 +49,8 @@ class Plan:
         order: the simplified graph that it was made from; positions in steps count in it.
         outputs: the positions of the results.
         alias: nodes that share another's memory.
-        leaves: position in the simplified graph -> position in the recorded one, for data and scalars.
+        leaves: position in the simplified graph -> position in the recorded one, for data and scalars;
+            -1 for scalars that the rewriting made.
         sources: letter -> where its value is in the recorded graph: ("size", node, axis) or ("arg", node, number).
         groups: the schedule, for those who want to look.
     """
@@ -65,22 +66,6 @@ class Plan:
     stored: dict[int, list[int]]
 
 
-def schedule(graph: Simplified, symbols: Symbols, position: dict[int, int]) -> tuple[Scheduler, Schedule]:
-    """Groups the nodes; starts over where a loop has to become two."""
-    outputs = {position[id(n)] for n in graph.outputs}
-    pinned = {position[id(n)] for n in graph.order if id(n) in graph.pinned}
-    splits: dict[tuple[int, int], tuple[Poly, Poly]] = {}
-    while True:
-        scheduler = Scheduler(graph.order, position, outputs, pinned, symbols, graph.origin, splits)
-        try:
-            return scheduler, scheduler.run()
-        except SplitAxis as request:
-            assert scheduler.current is not None
-            axis = scheduler.current.axes[symbols.kinds[request.letter][1]]
-            assert axis is not None and axis not in splits
-            splits[axis] = (request.outer, request.inner)
-
-
 def _product(group: Group, symbols: Symbols, order: Sequence[Node]) -> Product:
     (root,) = group.roots
     letters = [next(iter(c.letters())) if c.terms else -1 for c in root.coords]
@@ -93,7 +78,10 @@ def build(recorded: list[Node], outputs: list[Node]) -> Plan:
     symbols = Symbols()
     symbols.learn(graph.order)
     position = {id(n): i for i, n in enumerate(graph.order)}
-    scheduler, planned = schedule(graph, symbols, position)
+    wanted = {position[id(n)] for n in graph.outputs}
+    pinned = {i for i, n in enumerate(graph.order) if id(n) in graph.pinned}
+    scheduler = Scheduler(graph.order, position, wanted, pinned, symbols, graph.origin)
+    planned = scheduler.run()
     steps: list[Step] = []
     for group in planned.groups:
         if group.kind == "contract":
@@ -117,9 +105,9 @@ def build(recorded: list[Node], outputs: list[Node]) -> Plan:
             sources[letter] = ("arg", kind[1], kind[2])
     recorded_at = {id(n): i for i, n in enumerate(recorded)}
     leaves = {
-        i: recorded_at[id(n)]
+        i: recorded_at.get(id(n), -1)
         for i, n in enumerate(graph.order)
-        if id(n) in recorded_at and (n.buffer is not None or n.prim.kind == "leaf")
+        if n.buffer is not None or n.prim.kind == "leaf"
     }
     return Plan(
         steps,

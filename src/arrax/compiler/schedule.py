@@ -12,14 +12,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from arrax.compiler.index import ZERO, Poly, SplitAxis, Symbols, ViewContext
+from arrax.compiler.index import ONE, ZERO, Poly, Symbols, ViewContext
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import EXPENSIVE
 
 Coords = tuple[Poly, ...]
 
 MAX_COST = 4000  # machine operations per element in one kernel
-MAX_LOADS = 48
+MAX_TERMS = 24  # of a coordinate
+MAX_NESTING = 3  # quotients of quotients
 
 
 @dataclass(eq=False, slots=True)
@@ -59,10 +60,8 @@ class Group:
     reductions: dict[int, Coords] = field(default_factory=dict)
     after: set[int] = field(default_factory=set)
     cost: int = 0
-    loads: int = 0
     operands: list[tuple[int, Poly]] = field(default_factory=list)  # contract: stored node and address
     spread: set[int] = field(default_factory=set)  # row values that every column uses
-    axes: list[tuple[int, int] | None] = field(default_factory=list)  # what each variable may be split by
 
 
 @dataclass(eq=False, slots=True)
@@ -84,7 +83,6 @@ class Scheduler:
         pinned: set[int],
         symbols: Symbols,
         origin: dict[int, int],
-        splits: dict[tuple[int, int], tuple[Poly, Poly]],
     ) -> None:
         self.order = order
         self.position = position
@@ -92,9 +90,7 @@ class Scheduler:
         self.pinned = set(pinned)
         self.symbols = symbols
         self.origin = origin
-        self.splits = splits
         self.groups: list[Group] = []
-        self.current: Group | None = None
         self.demand: list[dict[int, list[Coords]]] = [{} for _ in order]
         self.stored: dict[int, list[int]] = {}
         self.alias: dict[int, int] = {}
@@ -115,42 +111,32 @@ class Scheduler:
                 self.weight.append((0, 1))
 
     # --- groups -------------------------------------------------------------------------------------------------------
-    def _new_group(self, kind: str, shape: Shape, key: int) -> tuple[Group, Coords]:
-        """A group that loops over an array's elements, and their coordinates.
-
-        ``key`` names the group from one run of the scheduler to the next: loop variables that were to be split are.
-        """
+    def _new_group(self, kind: str, shape: Shape) -> tuple[Group, Coords]:
+        """A group that loops over an array's elements, and their coordinates."""
         group = Group(len(self.groups), kind, [])
         self.groups.append(group)
-        coords = []
-        for axis, n in enumerate(shape):
-            coords.append(self._axis(group, self.symbols.size(n), key, axis) if n != 1 else ZERO)
-        return group, tuple(coords)
+        return group, tuple([self._axis(group, n) for n in shape])
 
-    def _axis(self, group: Group, size: Poly, key: int, axis: int) -> Poly:
-        split = self.splits.get((key, axis))
-        if split is None:
+    def _axis(self, group: Group, n: int) -> Poly:
+        """The coordinate along an axis, in new loops: one for each part of a size that is a product.
+
+        Where nothing looks at the parts the loops become one again when they are lowered.
+        """
+        if n == 1:
+            return ZERO
+        coordinate = ZERO
+        for part in self.symbols.parts(n):
+            size = self.symbols.size(part)
             group.dims.append(size)
-            group.axes.append((key, axis) if key >= 0 else None)
-            return self.symbols.var(len(group.dims) - 1)
-        outer, inner = split
-        first = self._axis(group, outer, key, axis * 1000 + 1001)
-        second = self._axis(group, inner, key, axis * 1000 + 1002)
-        return first * inner + second
+            coordinate = coordinate * size + self.symbols.var(len(group.dims) - 1)
+        return coordinate
 
     def _bind_bounds(self, group: Group) -> None:
-        self.current = group
         self.symbols.bounds = {self.symbols.letter("var", i): n for i, n in enumerate(group.dims)}
-        self.symbols.splittable = {self.symbols.letter("var", i) for i, axis in enumerate(group.axes) if axis is not None}
 
-    def _variable(self, p: Poly) -> int | None:
-        """The loop variable that a coordinate is, if it is a bare one."""
-        if len(p.terms) != 1:
-            return None
-        ((letters, k),) = p.terms.items()
-        if k != 1 or len(letters) != 1 or self.symbols.kinds[letters[0]][0] != "var":
-            return None
-        return self.symbols.kinds[letters[0]][1]
+    def _variables(self, p: Poly) -> set[int]:
+        """The loop variables in a coordinate."""
+        return {self.symbols.kinds[x][1] for x in p.letters() if self.symbols.kinds[x][0] == "var"}
 
     def _reaches(self, start: int, goal: int) -> bool:
         seen, stack = {start}, [start]
@@ -165,35 +151,24 @@ class Scheduler:
 
     # --- joining ------------------------------------------------------------------------------------------------------
     def _rows_of(self, group: Group, shape: Shape, coords: Coords, axes: tuple[int, ...]) -> list[int] | None:
-        """The loop variables that the coordinates are: bare, in order, of the array's sizes; None if they are not."""
+        """The loop variables that the coordinates are made of: in order, of the array's sizes; None if they are not."""
         found: list[int] = []
         for i, c in enumerate(coords):
             if i in axes or shape[i] == 1:
                 if c.terms:
                     return None
                 continue
-            v = self._variable(c)
-            if v is None or (found and v <= found[-1]) or group.dims[v] != self.symbols.size(shape[i]):
-                # a split axis: its parts, together
-                parts = self._parts(group, c, self.symbols.size(shape[i]))
-                if parts is None or (found and parts[0] <= found[-1]):
-                    return None
-                found.extend(parts)
-                continue
-            found.append(v)
+            variables = sorted(self._variables(c))
+            sizes = [self.symbols.size(part) for part in self.symbols.parts(shape[i])]
+            if [group.dims[v] for v in variables] != sizes or (found and variables[0] <= found[-1]):
+                return None
+            whole = ZERO
+            for v, n in zip(variables, sizes, strict=True):
+                whole = whole * n + self.symbols.var(v)
+            if whole != c:
+                return None
+            found.extend(variables)
         return found
-
-    def _parts(self, group: Group, c: Poly, size: Poly) -> list[int] | None:
-        """The variables of c = v·size(w)·... + w·... + ..., a coordinate whose axis the group has split."""
-        variables = sorted(self.symbols.kinds[x][1] for x in c.letters() if self.symbols.kinds[x][0] == "var")
-        step, total = None, ZERO
-        whole: Poly | None = None
-        for v in reversed(variables):
-            weight = step if step is not None else self.symbols.size(1)
-            total = total + self.symbols.var(v) * weight
-            step = weight * group.dims[v]
-            whole = step
-        return variables if len(variables) > 1 and total == c and whole == size else None
 
     def _fits_root(self, group: Group, node: Node, coords: Coords) -> bool:
         """Whether the group's loops visit every element of the node once: it can be stored from there."""
@@ -214,7 +189,8 @@ class Scheduler:
         rows = self._rows_of(group, source, coords, axes)
         if rows is None:
             return False
-        sizes = [self.symbols.size(source[i]) for i in axes if source[i] != 1]
+        reduced = [source[i] for i in axes if source[i] != 1]
+        sizes = [self.symbols.size(n) for n in reduced]
         rest = [v for v in range(len(group.dims)) if v not in rows]
         if group.cols is not None:
             if rest != list(group.cols) or [n for _, n in group.columns] != sizes:
@@ -228,10 +204,16 @@ class Scheduler:
         if not rows and (position in group.spread or group.cols is None):
             return False
         if group.cols is None:
-            if [group.dims[v] for v in rest] != sizes:
+            parts = [[self.symbols.size(q) for q in self.symbols.parts(n)] for n in reduced]
+            if [group.dims[v] for v in rest] != [q for axis in parts for q in axis]:
                 return False
             group.cols = tuple(rest)
-            group.columns = [(self.symbols.var(v), group.dims[v]) for v in rest]
+            left = iter(rest)
+            for axis, size in zip(parts, sizes, strict=True):
+                coordinate = ZERO
+                for q in axis:
+                    coordinate = coordinate * q + self.symbols.var(next(left))
+                group.columns.append((coordinate, size))
         return True
 
     def _add_columns(self, group: Group, position: int) -> None:
@@ -241,8 +223,7 @@ class Scheduler:
         first = len(group.dims)
         for i in node.params[0]:
             if source[i] != 1:
-                size = self.symbols.size(source[i])
-                group.columns.append((self._axis(group, size, position, 100 + i), size))
+                group.columns.append((self._axis(group, source[i]), self.symbols.size(source[i])))
         group.cols = tuple(range(first, len(group.dims)))
 
     # --- demand -------------------------------------------------------------------------------------------------------
@@ -327,9 +308,9 @@ class Scheduler:
                 self._scan(position)
             elif kind == "opaque":
                 self._opaque(position)
-            elif kind in ("view", "gather", "barrier") and not must:
+            elif kind in ("view", "gather", "barrier") and not must and not self._is_intricate(position):
                 self._inline(position)
-            elif kind == "barrier" or node.prim.name == "reshape":
+            elif kind == "barrier" or (node.prim.name == "reshape" and node.inputs[0].prim.name != "const"):
                 self._share(position)
             elif kind == "reduce":
                 self._reduce(position, must)
@@ -343,6 +324,15 @@ class Scheduler:
         for number, places in list(self.demand[position].items()):
             for coords in places:
                 self._propagate(position, self.groups[number], coords)
+
+    def _is_intricate(self, position: int) -> bool:
+        """Whether a view is demanded at coordinates that have become longer than a copy is dear."""
+        return any(
+            len(c.terms) > MAX_TERMS or self.symbols.nesting(c) > MAX_NESTING
+            for places in self.demand[position].values()
+            for coords in places
+            for c in coords
+        )
 
     def _share(self, position: int) -> None:
         """A reshape that must be in memory is where its input is."""
@@ -366,10 +356,15 @@ class Scheduler:
             if group.cost + self.order[position].prim.cost > MAX_COST:
                 return False
             if len(places) == 1:
-                return True
+                return cost < 2 * EXPENSIVE or not self._repeats(group, places[0])
         if cost == 0 or arrays == 0:
             return cost <= EXPENSIVE * 4
         return arrays <= 1 and cost < EXPENSIVE
+
+    def _repeats(self, group: Group, coords: Coords) -> bool:
+        """Whether the group would compute the same elements again and again: a loop around them is not theirs."""
+        inside = {v for c in coords for v in self._variables(c)}
+        return any(v not in inside and n.value is None for v, n in enumerate(group.dims[: max(inside, default=0)]))
 
     def _root(self, position: int, group: Group, coords: Coords) -> None:
         """Stores a node from inside a group."""
@@ -381,8 +376,6 @@ class Scheduler:
         self.stored[position] = writers
         for number in self.demand[position]:
             self.groups[number].after.update(w for w in writers if w != number)
-            if number not in writers:
-                self.groups[number].loads += 1
 
     def _host(self, position: int) -> tuple[Group, Coords] | None:
         """A group that wants the node, can compute it in place and store it for the others."""
@@ -402,7 +395,7 @@ class Scheduler:
     def _store(self, position: int) -> None:
         host = self._host(position)
         if host is None:
-            host = self._new_group("loop", self.order[position].shape, position)
+            host = self._new_group("loop", self.order[position].shape)
         group, coords = host
         self._root(position, group, coords)
         self._propagate(position, group, coords)
@@ -423,7 +416,7 @@ class Scheduler:
                     self._root(position, group, places[0])
                 self._propagate(position, group, places[0])
                 return
-        group, coords = self._new_group("loop", node.shape, position)
+        group, coords = self._new_group("loop", node.shape)
         self._add_columns(group, position)
         group.reductions[position] = coords
         self._root(position, group, coords)
@@ -431,10 +424,9 @@ class Scheduler:
 
     def _scan(self, position: int) -> None:
         node = self.order[position]
-        group, coords = self._new_group("scan", node.shape, -1)
+        group, coords = self._new_group("scan", node.shape)
         axis, reverse, _ = node.params
-        v = self._variable(coords[axis])
-        group.cols = () if v is None else (v,)
+        group.cols = tuple(sorted(self._variables(coords[axis])))
         n = self.symbols.size(node.shape[axis])
         target = tuple(n - 1 - c if i == axis and reverse else c for i, c in enumerate(coords))
         group.roots.append(Root(position, coords, position, self.symbols.address(target, node.shape)))
@@ -455,7 +447,7 @@ class Scheduler:
         start = ZERO
         for number, x in enumerate(node.inputs):
             source = self.position[id(x)]
-            group, coords = self._new_group("loop", x.shape, position + (number + 1) * len(self.order))
+            group, coords = self._new_group("loop", x.shape)
             address = ZERO
             for i, (c, s) in enumerate(zip(coords, strides, strict=True)):
                 if node.prim.name == "concatenate":
@@ -475,11 +467,11 @@ class Scheduler:
     def _scatter(self, position: int) -> None:
         node = self.order[position]
         base, index, update = (self.position[id(x)] for x in node.inputs)
-        first, coords = self._new_group("loop", node.shape, position + len(self.order))
+        first, coords = self._new_group("loop", node.shape)
         self._part(position, base, None, coords, first)
         self._require(base, first, coords)
         axis, how = node.params
-        group, at = self._new_group("loop", node.inputs[2].shape, -1)
+        group, at = self._new_group("loop", node.inputs[2].shape)
         group.after.add(first.number)
         k = node.inputs[1].ndim
         along = node.prim.name == "scatter_along"
@@ -490,7 +482,7 @@ class Scheduler:
             [place if i == axis else c for i, c in enumerate(at)] if along else [*at[:axis], place, *at[axis + k :]]
         )
         moving = [at[axis]] if along else at[axis : axis + k]
-        group.serial = frozenset(v for c in moving if (v := self._variable(c)) is not None)
+        group.serial = frozenset(v for c in moving for v in self._variables(c))
         root = Root(update, at, position, self.symbols.address(target, node.shape), how, (place, n))
         group.roots.append(root)
         self._require(index, group, index_at)
@@ -541,19 +533,21 @@ class Scheduler:
             if effective_kind(node) != "view":
                 break
             context = ViewContext(self.symbols, self.origin.get(id(node), position), lambda *a: ZERO)
-            try:
-                coords = normal(tuple(node.prim.lower(node, coords, context)), node.inputs[0].shape)
-            except SplitAxis:
-                break
+            coords = normal(tuple(node.prim.lower(node, coords, context)), node.inputs[0].shape)
             position = self.position[id(node.inputs[0])]
             address = self.symbols.address(coords, node.inputs[0].shape)
             if all(self.symbols.kinds[x][0] in ("size", "arg", "var") for x in address.letters()):
-                steps = [address.coefficient(c.letters().pop()).value if c.terms else 1 for c in last]
-                if 1 in steps and all(s is None or s > 0 for s in steps):
+                steps = [address.coefficient(c.letters().pop()) if c.terms else ONE for c in last]
+                if ONE in steps and all(self._is_row_length(s) for s in steps):
                     best = (position, address)
             else:
                 break
         return best
+
+    def _is_row_length(self, step: Poly) -> bool:
+        """Whether a stride is a positive number of elements that whole rows take."""
+        known = all(self.symbols.kinds[x][0] == "size" for x in step.letters())
+        return bool(step.terms) and known and all(k > 0 for k in step.terms.values())
 
     def _sorted(self) -> list[Group]:
         """The groups in an order in which each runs after those that it waits for."""

@@ -2,7 +2,8 @@
 
 Products of half precision are done in float32. A product whose left operand has batch axes and whose right one has none
 is one product of matrices. A product with a vector is a multiplication and a sum: the compiler of reductions makes it run
-at the speed of memory, and what is done to the operands and to the result becomes part of it.
+at the speed of memory, and what is done to the operands and to the result becomes part of it. Reductions and scans along
+axes of size 1 are what they are of: loops that never turn.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from collections.abc import Callable
 from arrax.graph.dtypes import float32
 from arrax.graph.node import Node
 from arrax.prims.contract import matmul, matmul_p
+from arrax.prims.leaf import constant
 from arrax.prims.pointwise import cast, mul
-from arrax.prims.reduce import reduce, sum_p
-from arrax.prims.view import reshape
+from arrax.prims.reduce import initial, reduce, sum_p
+from arrax.prims.view import broadcast, reshape
 
 
 def _half(node: Node) -> Node | None:
@@ -48,6 +50,21 @@ def _vector(node: Node) -> Node | None:
     return None
 
 
+def _no_reduction(node: Node) -> Node | None:
+    a = node.inputs[0]
+    if any(a.shape[i] != 1 for i in node.params[0]):
+        return None
+    return a if node.dtype is a.dtype else broadcast(constant(0, node.dtype), node.shape)
+
+
+def _no_scan(node: Node) -> Node | None:
+    axis, _, inclusive = node.params
+    if node.shape[axis] != 1:
+        return None
+    how = "max" if node.prim.lower == "logaddexp" else node.prim.lower
+    return node.inputs[0] if inclusive else broadcast(constant(initial(how, node.dtype), node.dtype), node.shape)
+
+
 RULES: tuple[Callable[[Node], Node | None], ...] = (_half, _unbatched, _vector)
 
 
@@ -76,7 +93,11 @@ class Simplified:
                 new = node if same else Node(node.prim, inputs, node.params, node.shape, node.dtype)
                 if new.prim is matmul_p:
                     new = self._product(new)
-            self.origin[id(new)] = position
+                elif new.prim.kind == "reduce":
+                    new = _no_reduction(new) or new
+                elif new.prim.kind == "scan":
+                    new = _no_scan(new) or new
+            self.origin.setdefault(id(new), position)  # a rule may give a node that was there before
             replaced[id(node)] = new
             self._add(new)
         self.outputs = [replaced[id(n)] for n in outputs]

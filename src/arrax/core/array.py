@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from arrax.core import indexing, printing
-from arrax.core.convert import against, new_node, scalar_kind, values
+from arrax.core.convert import INT_MAX, INT_MIN, against, new_node, scalar_kind, values
 from arrax.core.ops import indexed, math, products, reductions, scans
 from arrax.core.ops import shape as shapes
-from arrax.graph.dtypes import Dtype, bfloat16, bool_, dtype_named, float32, promote
+from arrax.graph.dtypes import Dtype, bfloat16, bool_, dtype_named, float32, int32, promote
 from arrax.graph.handle import Handle, register_class, wrap
 from arrax.graph.node import Node
 from arrax.graph.primitive import Primitive
@@ -25,6 +25,19 @@ from arrax.runtime import executor
 
 _new = object.__new__
 _FLOAT, _NUMBER = float32.category, bool_.category + 1
+
+
+def _weak(dtype: Dtype, other: Any) -> Node | None:
+    """A scalar that takes the array's type, for the common cases; None for all others."""
+    kind = type(other)
+    if kind is float:
+        return Node(const, (), (other,), (), dtype) if dtype.category == _FLOAT else None
+    if kind is int:
+        if dtype.category == _FLOAT:
+            return Node(const, (), (float(other),), (), dtype)
+        if dtype is int32 and INT_MIN <= other <= INT_MAX:
+            return Node(const, (), (other,), (), dtype)
+    return None
 
 
 def _operand(verb: str, node: Node, other: Any) -> tuple[Node, Node]:
@@ -41,38 +54,39 @@ def _operators(
 ) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
     """The forward, the reflected and the in-place form of a binary operator.
 
-    Where both sides have one type of at least category ``lowest`` and one shape, ``prim`` is recorded without further
-    ado; so it is for a float beside an array of floats.
+    Where both sides have one type of at least category ``lowest``, ``prim`` is recorded without further ado.
     """
 
     def forward(self: array, other: Any) -> array:
         a = self._node
+        out = _new(array)
         if type(other) is array:
             b = other._node
             dtype = a.dtype
-            if dtype is b.dtype:
-                if prim is not None and a.shape == b.shape and dtype.category >= lowest:
-                    out = _new(array)
-                    out._node = Node(prim, (a, b), (), a.shape, result or dtype)
-                    return out
-            else:
+            if dtype is not b.dtype:
                 dtype = promote(dtype, b.dtype)
                 a, b = cast(a, dtype), cast(b, dtype)
-        elif type(other) is float and prim is not None and a.dtype.category == _FLOAT:
-            dtype = a.dtype
-            out = _new(array)
-            out._node = Node(prim, (a, Node(const, (), (other,), (), dtype)), (), a.shape, result or dtype)
+            elif prim is not None and a.shape == b.shape and dtype.category >= lowest:
+                out._node = Node(prim, (a, b), (), a.shape, result or dtype)
+                return out
+            out._node = record(a, b)
             return out
+        right = _weak(a.dtype, other)
+        if right is None:
+            out._node = record(*_operand(verb, a, other))
+        elif prim is not None and a.dtype.category >= lowest:
+            out._node = Node(prim, (a, right), (), a.shape, result or a.dtype)
         else:
-            a, b = _operand(verb, a, other)
-        out = _new(array)
-        out._node = record(a, b)
+            out._node = record(a, right)
         return out
 
     def reflected(self: array, other: Any) -> array:
-        b, a = _operand(verb, self._node, other)
+        b = self._node
         out = _new(array)
-        out._node = record(a, b)
+        left = _weak(b.dtype, other)
+        if left is None:
+            b, left = _operand(verb, b, other)
+        out._node = record(left, b)
         return out
 
     def in_place(self: array, other: Any) -> array:

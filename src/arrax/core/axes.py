@@ -15,10 +15,12 @@ class AxisError(ValueError, IndexError):
 
 def normalize_axis(op: str, axis: Any, ndim: int) -> int:
     """The axis counted from the front. Raises AxisError out of range, TypeError for what is no integer."""
-    try:
-        index = operator.index(axis)
-    except TypeError:
-        raise TypeError(f"[{op}] expected an integer axis, got {axis!r}: pass an int") from None
+    index = axis
+    if type(axis) is not int:
+        try:
+            index = operator.index(axis)
+        except TypeError:
+            raise TypeError(f"[{op}] expected an integer axis, got {axis!r}: pass an int") from None
     if not -ndim <= index < ndim:
         raise AxisError(
             f"[{op}] expected an axis from {-ndim} to {ndim - 1}, got {index}: the array has {ndim} dimensions"

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from arrax.graph.dtypes import (
+    ALL,
     Dtype,
     bool_,
     complex64,
     float32,
     from_numpy,
-    int32,
     int64,
     promote,
     promote_scalar,
@@ -31,8 +31,8 @@ from arrax.prims.view import concatenate, reshape
 from arrax.runtime.executor import from_numpy_array, to_numpy
 
 _SCALARS = (bool, int, float, complex)
-_LIMITS = {d: np.iinfo(d.np) for d in map(from_numpy, map(np.dtype, "bhilBHIL")) if d is not None}
-INT32 = _LIMITS[int32]
+_LIMITS: dict[Dtype, Any] = {d: np.iinfo(d.np) for d in ALL if d.is_integer}
+INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 
 
 def scalar_kind(value: Any) -> type | None:
@@ -57,7 +57,7 @@ def scalar_node(value: Any, kind: type, dtype: Dtype) -> Node:
 
 def default_dtype(value: Any, kind: type) -> Dtype:
     """The type of a Python scalar on its own; integers that int32 cannot hold are int64."""
-    if kind is int and not INT32.min <= value <= INT32.max:
+    if kind is int and not INT_MIN <= value <= INT_MAX:
         if -(2**63) <= value < 2**63:
             return int64
         raise ValueError(f"[array] expected an integer of at most 64 bits, got {value}: use a float")
@@ -149,6 +149,8 @@ def array_node(op: str, value: Any) -> Node:
 def against(op: str, node: Node, other: Any) -> tuple[Node, Node]:
     """The node and something that is no array, in the type in which they meet."""
     kind = type(other)
+    if kind is float and node.dtype.category == float32.category:
+        return node, constant(other, node.dtype)
     if kind not in _SCALARS:
         found = scalar_kind(other)
         if found is None:
@@ -213,7 +215,7 @@ def list_node(values: list | tuple, dtype: Dtype | None) -> Node:
             own = promote(own, value._node.dtype)
             continue
         kind = scalar_kind(value)
-        if kind is None or isinstance(value, np.generic):
+        if kind is None:
             raise ValueError(
                 f"[array] expected numbers, arrays or lists of them, got {type(value).__name__}: convert it first"
             )
@@ -254,9 +256,8 @@ def new_node(value: Any, dtype: Dtype | None) -> Node:
         kind = scalar_kind(value)
         if kind is not None and not isinstance(value, np.generic):
             own = default_dtype(value, kind)
-            if dtype is None or dtype.category >= own.category:
-                fits = dtype is None or not dtype.is_integer
-                return scalar_node(value, kind, dtype or own) if fits else cast(constant(kind(value), own), dtype)
+            if dtype is None or (dtype.category >= own.category and not dtype.is_integer):
+                return scalar_node(value, kind, dtype or own)
             node = constant(kind(value), own)
         elif value is None:
             raise TypeError("[array] expected a scalar, a list or an array, got None: leave the argument out")

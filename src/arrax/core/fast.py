@@ -5,6 +5,7 @@ Half precision is computed in float32 and rounded once, at the end.
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Callable
@@ -158,12 +159,11 @@ def cross_entropy(logits: array, targets: array, *, stream: Any = None) -> array
 
 
 # --- rotary positions -------------------------------------------------------------------------------------------------
-def _positions(a: Node, offset: Any, dtype: Dtype) -> Node:
-    """The position of every row, with shape (T, 1), or (B, 1, ..., T, 1) where every example has its own offset."""
-    rows = iota((a.shape[-2], 1), 0, dtype)
+def _start(a: Node, offset: Any, dtype: Dtype) -> Node | float:
+    """Where the positions begin: a number, or an array with shape (), (1, ..., 1) or (B, 1, ..., 1)."""
     if not isinstance(offset, Handle):
         try:
-            return p.add(rows, constant(float(operator.index(offset)), dtype))
+            return float(operator.index(offset))
         except TypeError:
             raise ValueError(f"[rope] expected an integer or an array as offset, got {offset!r}: pass an int") from None
     start = offset._node
@@ -173,7 +173,29 @@ def _positions(a: Node, offset: Any, dtype: Dtype) -> Node:
         raise ValueError(
             f"[rope] expected an offset of shape [] or [{a.shape[0]}], got {list(start.shape)}: one per example"
         )
-    return p.add(rows, p.cast(reshape(start, (*start.shape, *(1,) * (a.ndim - 1))) if start.ndim else start, dtype))
+    return p.cast(reshape(start, (*start.shape, *(1,) * (a.ndim - 1))) if start.ndim else start, dtype)
+
+
+def _grid(length: int, half: int, start: Node, scale: float, steps: Node, traditional: bool) -> tuple[Node, Node]:
+    """The cosines of all angles, and their sines with the sign of each half of a pair."""
+    dtype = steps.dtype
+    positions = p.mul(p.add(iota((length, 1), 0, dtype), start), constant(scale, dtype))
+    angles = p.mul(positions, steps)
+    grid = (*angles.shape, 1) if traditional else (*angles.shape[:-1], 1, half)
+    sign = p.sub(p.mul(iota((2,) if traditional else (2, 1), 0, dtype), constant(2.0, dtype)), constant(1.0, dtype))
+    return reshape(p.cos(angles), grid), p.mul(reshape(p.sin(angles), grid), sign)
+
+
+def _powers(base: float, half: int, dtype: Dtype) -> Node:
+    return p.exp(p.mul(iota((half,), 0, dtype), constant(-math.log(base) / half, dtype)))
+
+
+@functools.lru_cache(maxsize=16)
+def _shared_grid(
+    length: int, half: int, start: float, scale: float, base: float, dtype: Dtype, traditional: bool
+) -> tuple[Node, Node]:
+    """All layers of a model turn their queries and keys by the same angles: these nodes are computed once for all."""
+    return _grid(length, half, constant(start, dtype), scale, _powers(base, half, dtype), traditional)
 
 
 def rope(
@@ -219,29 +241,30 @@ def rope(
         raise ValueError(f"[rope] expected dims even, from 2 to {node.shape[-1]}, got {dims}: change dims")
     if (base is None) == (freqs is None):
         raise ValueError(f"[rope] expected either base or freqs, got {'neither' if base is None else 'both'}: pass one")
-    half, dtype = dims // 2, node.dtype.compute
-    positions = p.mul(_positions(node, offset, dtype), constant(float(scale), dtype))
+    half, dtype, length = dims // 2, node.dtype.compute, node.shape[-2]
+    start = _start(node, offset, dtype)
+    if base is not None and isinstance(start, float):
+        grid = _shared_grid(length, half, start, float(scale), float(base), dtype, bool(traditional))
+        return _wrap(_rotate(node, dims, grid, traditional))
     if base is not None:
-        log = constant(-math.log(base) / half, dtype)
-        angles = p.mul(positions, p.exp(p.mul(iota((half,), 0, dtype), log)))
+        steps = _powers(base, half, dtype)
     else:
         given = array_node("rope", freqs)
         if given.shape != (half,):
             raise ValueError(f"[rope] expected freqs of shape [{half}], got {list(given.shape)}: one per pair")
-        angles = p.mul(positions, p.div(constant(1.0, dtype), p.cast(given, dtype)))
-    return _wrap(_rotate(node, dims, angles, traditional))
+        steps = p.div(constant(1.0, dtype), p.cast(given, dtype))
+    start = constant(start, dtype) if isinstance(start, float) else start
+    return _wrap(_rotate(node, dims, _grid(length, half, start, float(scale), steps, traditional), traditional))
 
 
-def _rotate(node: Node, dims: int, angles: Node, traditional: bool) -> Node:
+def _rotate(node: Node, dims: int, grid: tuple[Node, Node], traditional: bool) -> Node:
     """Pairs (x, y) become (x cos - y sin, y cos + x sin): the pair, and the pair the other way round with a sign."""
-    rest, half, dtype = node.shape[:-1], dims // 2, angles.dtype
+    rest, half = node.shape[:-1], dims // 2
+    cosine, sine = grid
     rotated = slice_(node, (*rest, dims), (0,) * node.ndim) if dims != node.shape[-1] else node
-    pairs = p.cast(reshape(rotated, (*rest, half, 2) if traditional else (*rest, 2, half)), dtype)
+    pairs = p.cast(reshape(rotated, (*rest, half, 2) if traditional else (*rest, 2, half)), cosine.dtype)
     side = node.ndim if traditional else node.ndim - 1
-    grid = (*angles.shape, 1) if traditional else (*angles.shape[:-1], 1, half)
-    sign = p.sub(p.mul(iota((2,) if traditional else (2, 1), 0, dtype), constant(2.0, dtype)), constant(1.0, dtype))
-    cosine, sine = reshape(p.cos(angles), grid), reshape(p.sin(angles), grid)
-    turned = p.add(p.mul(pairs, cosine), p.mul(flip(pairs, (side,)), p.mul(sine, sign)))
+    turned = p.add(p.mul(pairs, cosine), p.mul(flip(pairs, (side,)), sine))
     result = p.cast(reshape(turned, (*rest, dims)), node.dtype)
     if dims == node.shape[-1]:
         return result

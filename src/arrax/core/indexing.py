@@ -227,15 +227,15 @@ class _Advanced:
         found: list[int] = []
         front = [] if together else list(self.common)
         done = not together
-        for i in plan.result:
-            if i is None:
+        for axis in plan.result:
+            if axis is None:
                 found.append(1)
-            elif i in plan.arrays:
+            elif axis in plan.arrays:
                 if not done:
                     found += self.common
                     done = True
             else:
-                found.append(shape[i])
+                found.append(shape[axis])
         self.result = tuple([*front, *found])
 
     def _combine(self, arrays: list[Node], sizes: list[int]) -> Node:

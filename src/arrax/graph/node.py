@@ -6,6 +6,7 @@ A node is immutable but for one step: once evaluated it holds its buffer and let
 from __future__ import annotations
 
 from collections.abc import Iterable
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from arrax.graph.dtypes import Dtype
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from arrax.graph.primitive import Primitive
 
 Shape = tuple[int, ...]
+
+_next_number = itertools.count().__next__
 
 
 class Node:
@@ -25,9 +28,10 @@ class Node:
         params: the primitive's other arguments, hashable.
         shape, dtype: of the result.
         buffer: the data (row-contiguous), None before evaluation.
+        number: counts all nodes; a node's inputs have lower numbers than the node itself.
     """
 
-    __slots__ = ("buffer", "dtype", "inputs", "params", "prim", "shape")
+    __slots__ = ("buffer", "dtype", "inputs", "number", "params", "prim", "shape")
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class Node:
         self.shape = shape
         self.dtype = dtype
         self.buffer = buffer
+        self.number = _next_number()
 
     @property
     def ndim(self) -> int:

@@ -82,9 +82,9 @@ class Bound:
         used = self._used()
         data = [i for i in plan.leaves if i in used and plan.order[i].prim.name != "const"]
         scalars = [i for i in plan.leaves if i in used and plan.order[i].prim.name == "const"]
-        # (position in the recorded graph) of data; (position, type) of scalars
+        # (position in the recorded graph) of data; (position or -1, type, bits where the compiler made it) of scalars
         self.inputs = [plan.leaves[i] for i in data]
-        self.scalars = [(plan.leaves[i], plan.order[i].dtype) for i in scalars]
+        self.scalars = [(plan.leaves[i], n.dtype, bits(n.params[0], n.dtype)) for i in scalars for n in (plan.order[i],)]
         self._place: dict[int | tuple, _Memory] = {i: _Memory(k) for k, i in enumerate(data)}
         self.shapes = [self._shape(i) for i in range(len(plan.order))]
         # each result: its own memory, that of a leaf, or that of an earlier result
@@ -243,7 +243,9 @@ class Bound:
         total = self.number(task.total)
         work = max(1, self.number(task.work) * (8 + task.cost))
         piece = max(-(-PIECE // work), -(-total // (8 * workers)))
-        return compiled(task.kernel), self._keep(words), total, piece
+        if not task.address:
+            task.address = compiled(task.kernel)
+        return task.address, self._keep(words), total, piece
 
     def _product(self, p: Product, workers: int) -> tuple[int, int, int, int]:
         dtype = self.plan.order[p.target].dtype
@@ -309,7 +311,7 @@ class Bound:
     def run(self, recorded: Sequence[Node]) -> list[Buffer]:
         """Evaluates a graph of this structure and these sizes: the results' buffers."""
         pointers = [recorded[i].buffer.ptr for i in self.inputs]
-        scalars = [bits(recorded[i].params[0], dtype) for i, dtype in self.scalars]
+        scalars = [bits(recorded[i].params[0], dtype) if i >= 0 else known for i, dtype, known in self.scalars]
         own = self.execute(pointers, scalars)
         return [own[k] if kind == "own" else recorded[k].buffer for kind, k in self.results]
 
@@ -342,7 +344,7 @@ class BoundCall:
         number = {id(n): k for k, n in enumerate(inputs)}
         # an argument's number, or a node from outside that the function uses
         self.data = [number.get(id(order[i]), order[i]) for i in bound.inputs]
-        self.scalars = [bits(order[i].params[0], dtype) for i, dtype in bound.scalars]
+        self.scalars = [bits(order[i].params[0], d) if i >= 0 else known for i, d, known in bound.scalars]
         self.results = [(kind, number.get(id(order[k]), order[k]) if kind == "leaf" else k) for kind, k in bound.results]
 
     def run(self, inputs: Sequence[Node]) -> list[Buffer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 from collections import OrderedDict
 from typing import Any
@@ -21,6 +22,7 @@ SMALL = 64  # elements, all results of a graph together, up to which NumPy is as
 PLANS = 1024
 BOUND = 4096
 _UNKNOWN: Any = object()
+_NUMBER = operator.attrgetter("number")
 
 _lock = threading.RLock()
 _plans: OrderedDict[tuple, Plan] = OrderedDict()
@@ -144,39 +146,44 @@ def _depends_on_placeholder(node: Node) -> bool:
 
 def _linearise(outputs: list[Node]) -> tuple[list[Node], tuple] | None:
     """The graph, inputs first, and a key that is equal for equal graphs of equal sizes; None if there are calls in it."""
-    order: list[Node] = []
-    position: dict[int, int] = {}
-    key: list[Any] = []
-    stack = outputs[::-1]
+    found = {id(n): n for n in outputs}
+    stack = list(found.values())
     while stack:
-        node = stack[-1]
-        if id(node) in position:
-            stack.pop()
-            continue
+        node = stack.pop()
+        if node.buffer is None:
+            for x in node.inputs:
+                if id(x) not in found:
+                    found[id(x)] = x
+                    stack.append(x)
+    order = sorted(found.values(), key=_NUMBER)
+    position = {id(n): i for i, n in enumerate(order)}
+    key: list[Any] = []
+    add = key.append
+    for node in order:
         if node.buffer is not None:
-            key.append((node.shape, node.dtype))
+            add(node.shape)
+            add(node.dtype)
         elif node.inputs:
-            missing = [x for x in node.inputs if id(x) not in position]
-            if missing:
-                stack += missing
-                continue
             kind = node.prim.kind
             if kind == "alias" or kind == "call":
                 return None
-            key.append((node.prim, node.params, node.shape, node.dtype, *[position[id(x)] for x in node.inputs]))
+            add(node.prim)
+            add(node.params)
+            add(node.shape)
+            add(node.dtype)
+            for x in node.inputs:
+                add(position[id(x)])
         elif node.prim is leaf.const:
-            key.append(node.dtype)
+            add(node.dtype)
         elif node.prim is leaf.placeholder:
             raise ValueError(
                 "[eval] expected data, got an array that a transform is tracing; "
                 "move the evaluation (eval, item, tolist, print, if) out of the transformed function"
             )
         else:
-            key.append((node.prim, node.params))
-        stack.pop()
-        position[id(node)] = len(order)
-        order.append(node)
-    key.append(tuple([position[id(n)] for n in outputs]))
+            add(node.prim)
+            add(node.params)
+    add(tuple([position[id(n)] for n in outputs]))
     return order, tuple(key)
 
 
@@ -206,7 +213,7 @@ def _bind(order: list[Node], outputs: list[Node], key: tuple) -> Bound | None:
         if 0 in node.shape:
             work = 0
             break
-        if node.inputs:
+        if node.prim is not leaf.const:
             work += node.size
     bound: Bound | None = None  # small graphs and empty arrays: the references
     if work > SMALL:

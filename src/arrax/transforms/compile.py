@@ -14,7 +14,7 @@ from arrax.runtime.executor import tracing
 from arrax.transforms import trees
 from arrax.transforms.tracing import Trace, named_like, unknown
 
-_HOLDERS = (Handle, dict, list, tuple)
+_CONTAINERS = (dict, list, tuple)
 ENTRIES = 64  # traces that a compiled function keeps
 
 
@@ -149,7 +149,11 @@ def _describe_state(tree: Any, nodes: list[Node], key: list[Any], seen: set[int]
         seen.add(id(tree))
         key.append(len(tree))
         for name, item in tree.items() if isinstance(tree, dict) else enumerate(tree):
-            if isinstance(item, _HOLDERS):
+            if isinstance(item, Handle):  # as above: most items are arrays
+                node = item._node
+                nodes.append(node)
+                key += (name, node.shape, node.dtype)
+            elif isinstance(item, _CONTAINERS):
                 key.append(name)
                 _describe_state(item, nodes, key, seen)
 

@@ -38,8 +38,8 @@ def pullback(
             before = received.get(id(node))
             received[id(node)] = g if before is None else add(before, g)
 
-    for node, g in zip(outputs, cotangents, strict=True):
-        give(node, g)
+    for node, cotangent in zip(outputs, cotangents, strict=True):
+        give(node, cotangent)
     for node in reversed(order):
         if node.prim is call.custom_p:
             if id(node) in groups:

@@ -174,9 +174,12 @@ def write(target: Any, shape: Any, leaves: Iterator[Any]) -> Any:
     Returns the tree; a new one where ``target`` is none of that kind. Leaves that are no arrays are left alone.
     """
     if isinstance(shape, dict) and isinstance(target, dict):
+        put = dict.__setitem__
         for key, sub in shape.items():
-            if type(sub) is not _Other:
-                dict.__setitem__(target, key, write(target.get(key), sub, leaves))
+            if sub is LEAF:
+                put(target, key, next(leaves))
+            elif type(sub) is not _Other:
+                put(target, key, write(target.get(key), sub, leaves))
         return target
     if isinstance(shape, list) and isinstance(target, list):
         for i, sub in enumerate(shape):

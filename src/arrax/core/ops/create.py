@@ -220,7 +220,7 @@ def hamming(M: int, *, stream: Any = None) -> array:
 
 def blackman(M: int, *, stream: Any = None) -> array:
     """The Blackman window: ``0.42 - 0.5 cos(2 pi i / (M - 1)) + 0.08 cos(4 pi i / (M - 1))``."""
-    return _window(np.blackman(M))
+    return _window(np.maximum(np.blackman(M), 0))
 
 
 def bartlett(M: int, *, stream: Any = None) -> array:

@@ -148,18 +148,15 @@ def slice(
 def slice_update(a: array, update: array, start_indices: array, axes: Sequence[int], *, stream: Any = None) -> array:
     """``a`` with a region replaced that begins at positions given by an array; see ``slice``.
 
-    The update is cast to ``a``'s type; along an axis with a start it has the region's size, elsewhere it broadcasts.
+    The update has the region's shape and is cast to ``a``'s type; axes that it lacks in front are filled up.
     """
     node = array_node("slice_update", a)
     starts = _starts("slice_update", node, start_indices, axes)
     value = cast(array_node("slice_update", update), node.dtype)
-    if value.ndim < node.ndim:
-        value = v.reshape(value, (*(1,) * (node.ndim - value.ndim), *value.shape))
     moving = dict(starts)
-    shape = tuple(
-        m if i in moving or m != 1 else n for i, (m, n) in enumerate(zip(value.shape, node.shape, strict=True))
-    )
-    if any(m > n for m, n in zip(shape, node.shape, strict=True)):
+    missing = node.ndim - value.ndim
+    shape = (*(1 if i in moving else node.shape[i] for i in range(missing)), *value.shape)
+    if missing < 0 or any(m > n for m, n in zip(shape, node.shape, strict=True)):
         raise ValueError(
             f"[slice_update] expected an update of at most {list(node.shape)}, got {list(value.shape)}: make it smaller"
         )
@@ -237,7 +234,7 @@ def _keep(op: str, x: Any, k: int, below: bool) -> Any:
     node = array_node(op, x)
     if node.ndim < 2:
         raise ValueError(f"[{op}] expected at least 2 dimensions, got {node.ndim}: reshape the array")
-    mask, zero = _triangle(*node.shape[-2:], k), constant(0, node.dtype)
+    mask, zero = _triangle(node.shape[-2], node.shape[-1], k), constant(0, node.dtype)
     return wrap(p.where(mask, node, zero) if below else p.where(mask, zero, node))
 
 

@@ -421,7 +421,7 @@ def _logical(name: str, prim: Primitive, doc: str) -> Binary:
     def function(a: Any, b: Any, /, *, stream: Any = None) -> Any:
         return wrap(record(as_bool(as_node(name, a)), as_bool(as_node(name, b))))
 
-    return _named(function, name, doc)  # type: ignore[return-value]
+    return _named(function, name, doc)
 
 
 logical_and = _logical("logical_and", p.bitwise_and_p, "Whether both elements are not 0.")

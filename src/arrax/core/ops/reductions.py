@@ -36,9 +36,16 @@ def _reduce(prim: Primitive, node: Node, axes: tuple[int, ...]) -> Node:
     return r.reduce(prim, node, axes) if axes else node
 
 
-def _accumulator(node: Node) -> Node:
+def _fold(prim: Primitive, node: Node, axes: tuple[int, ...], keepdims: bool, empty: bool) -> Any:
+    """A reduction of booleans; ``empty`` is its value over no elements."""
+    shape = r.reduced_shape(node.shape, axes)
+    found = v.broadcast(constant(empty, bool_), shape) if node.size == 0 else _reduce(prim, node, axes)
+    return _finish(found, axes, keepdims)
+
+
+def _accumulate(prim: Primitive, node: Node, axes: tuple[int, ...]) -> Node:
     """Small integers are summed and multiplied in 32 bits."""
-    return cast(node, _SMALL.get(node.dtype.name, node.dtype))
+    return r.reduce(prim, cast(node, _SMALL.get(node.dtype.name, node.dtype)), axes) if axes else node
 
 
 def sum(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any = None) -> array:
@@ -53,14 +60,14 @@ def sum(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any =
     """
     node = array_node("sum", a)
     axes = normalize_axes("sum", axis, node.ndim)
-    return _finish(_reduce(r.sum_p, _accumulator(node), axes), axes, keepdims)
+    return _finish(_accumulate(r.sum_p, node, axes), axes, keepdims)
 
 
 def prod(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any = None) -> array:
     """The product over the given axes (None for all); booleans and small integers are multiplied in 32 bits."""
     node = array_node("prod", a)
     axes = normalize_axes("prod", axis, node.ndim)
-    return _finish(_reduce(r.prod_p, _accumulator(node), axes), axes, keepdims)
+    return _finish(_accumulate(r.prod_p, node, axes), axes, keepdims)
 
 
 def _nonempty(op: str, node: Node, axes: tuple[int, ...]) -> None:
@@ -94,14 +101,14 @@ def all(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any =
     """Whether no element over the given axes (None for all) is 0."""
     node = as_bool(array_node("all", a))
     axes = normalize_axes("all", axis, node.ndim)
-    return _finish(_reduce(r.min_p, node, axes), axes, keepdims)
+    return _fold(r.min_p, node, axes, keepdims, True)
 
 
 def any(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any = None) -> array:
     """Whether some element over the given axes (None for all) is not 0."""
     node = as_bool(array_node("any", a))
     axes = normalize_axes("any", axis, node.ndim)
-    return _finish(_reduce(r.max_p, node, axes), axes, keepdims)
+    return _fold(r.max_p, node, axes, keepdims, False)
 
 
 def count_nonzero(a: array, /, *, axis: Axes = None, keepdims: bool = False, stream: Any = None) -> array:
@@ -192,6 +199,8 @@ def median(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: An
     """The middle element over the given axes (None for all), or the mean of the middle two."""
     node = array_node("median", a)
     axes = normalize_axes("median", axis, node.ndim)
+    if not axes and node.ndim:
+        raise ValueError("[median] expected at least one axis, got none: leave axis out for all of them")
     _nonempty("median", node, axes)
     node = cast(node, to_inexact(node.dtype))
     kept = tuple(i for i in range(node.ndim) if i not in axes)
@@ -231,6 +240,8 @@ def softmax(a: array, /, axis: Axes = None, *, precise: bool = False, stream: An
     """
     node = array_node("softmax", a)
     axes = normalize_axes("softmax", axis, node.ndim)
+    if not axes:
+        return wrap(v.broadcast(constant(1, to_inexact(node.dtype)), node.shape))
     if node.size == 0:
         return wrap(cast(node, to_inexact(node.dtype)))
     weight, _ = _shifted(_wide(node), axes, False)

@@ -1,0 +1,322 @@
+"""Convolutions: windows of the padded input as a strided view, contracted with the weight by one matrix product."""
+
+from __future__ import annotations
+
+import math as _math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from arrax.core.axes import as_ints
+from arrax.core.convert import array_node, pair
+from arrax.graph.dtypes import complex64
+from arrax.graph.handle import wrap
+from arrax.graph.node import Node, Shape
+from arrax.prims import contract, gather
+from arrax.prims import pointwise as p
+from arrax.prims import reduce as r
+from arrax.prims import view as v
+from arrax.prims.leaf import constant
+
+if TYPE_CHECKING:
+    from arrax.core.array import array
+
+Ints = int | Sequence[int]
+
+
+def _per_axis(op: str, what: str, value: Any, n: int) -> tuple[int, ...]:
+    """One number for every spatial axis."""
+    values = as_ints(op, value, what)
+    if len(values) == 1:
+        values *= n
+    if len(values) != n:
+        raise ValueError(f"[{op}] expected {what} for {n} axes, got {list(values)}: pass one or as many")
+    return values
+
+
+def _spread(node: Node, low: Shape, high: Shape, dilation: Shape) -> Node:
+    """The input with ``dilation - 1`` zeros between its elements and zeros around; negative widths cut off."""
+    if not any(low) and not any(high) and all(d == 1 for d in dilation):
+        return node
+    n, *spatial, channels = node.shape
+    wide = [(s - 1) * d + 1 if s else 0 for s, d in zip(spatial, dilation, strict=True)]
+    before, behind = [max(i, 0) for i in low], [max(i, 0) for i in high]
+    shape = (n, *(b + w + e for b, w, e in zip(before, wide, behind, strict=True)), channels)
+    if shape != node.shape:
+        zeros = v.broadcast(constant(0, node.dtype), shape)
+        node = v.slice_update(zeros, node, (0, *before, 0), (1, *dilation, 1))
+    cut = [max(-i, 0) for i in low]
+    kept = [max(s - c - max(-i, 0), 0) for s, c, i in zip(shape[1:-1], cut, high, strict=True)]
+    if any(cut) or tuple(kept) != shape[1:-1]:
+        node = v.slice_(node, (n, *kept, channels), (0, *cut, 0))
+    return node
+
+
+def _windows(node: Node, out: Shape, kernel: Shape, stride: Shape, dilation: Shape, groups: int) -> Node:
+    """All windows, without a copy: (groups, batch, out..., kernel..., channels / groups)."""
+    n, *spatial, channels = node.shape
+    steps = [_math.prod(spatial[i + 1 :]) * channels for i in range(len(spatial))]
+    shape = (groups, n, *out, *kernel, channels // groups)
+    strides = (
+        channels // groups,
+        _math.prod(spatial) * channels,
+        *(a * b for a, b in zip(steps, stride, strict=True)),
+        *(a * b for a, b in zip(steps, dilation, strict=True)),
+        1,
+    )
+    return gather.as_strided(v.reshape(node, (node.size,)), shape, strides, 0)
+
+
+def _convolve(x: Node, w: Node, out: Shape, stride: Shape, dilation: Shape, groups: int) -> Node:
+    n, channels = x.shape[0], x.shape[-1]
+    filters, *kernel, depth = w.shape
+    result = (n, *out, filters)
+    if 0 in result or 0 in w.shape:
+        return v.broadcast(constant(0, x.dtype), result)
+    rows, window = n * _math.prod(out), _math.prod(kernel) * depth
+    if window == depth and groups == 1 and all(s == 1 for s in stride):
+        product = contract.matmul(v.reshape(x, (rows, channels)), v.transpose(v.reshape(w, (filters, depth)), (1, 0)))
+        return v.reshape(product, result)
+    windows = _windows(x, out, tuple(kernel), stride, dilation, groups)
+    if depth == 1 and filters == groups:
+        return v.reshape(_depthwise(windows, w, rows), result)
+    patches = v.reshape(windows, (groups, rows, window))
+    weight = v.transpose(v.reshape(w, (groups, filters // groups, window)), (0, 2, 1))
+    if groups == 1:
+        product = contract.matmul(v.reshape(patches, (rows, window)), v.reshape(weight, (window, filters)))
+        return v.reshape(product, result)
+    return v.reshape(v.transpose(contract.matmul(patches, weight), (1, 0, 2)), result)
+
+
+def _depthwise(windows: Node, w: Node, rows: int) -> Node:
+    """One filter per channel: no matrix product, but a weighted sum over the window."""
+    groups, window = w.shape[0], _math.prod(w.shape[1:])
+    patches = v.transpose(v.reshape(windows, (groups, rows, window)), (1, 2, 0))
+    weight = v.transpose(v.reshape(w, (groups, window)), (1, 0))
+    return r.reduce(r.sum_p, p.mul(patches, weight), (1,))
+
+
+def conv_general(
+    input: array,
+    weight: array,
+    /,
+    stride: Ints = 1,
+    padding: Any = 0,
+    kernel_dilation: Ints = 1,
+    input_dilation: Ints = 1,
+    groups: int = 1,
+    flip: bool = False,
+    *,
+    stream: Any = None,
+) -> array:
+    """A cross-correlation over any number of spatial axes.
+
+    Args:
+        input: of shape (batch, spatial..., channels).
+        weight: of shape (filters, kernel..., channels / groups).
+        stride: the distance of windows.
+        padding: zeros on both sides, or a pair of those before and those behind.
+        kernel_dilation: the distance of the elements of a window.
+        input_dilation: the distance to which the input's elements are spread, with zeros in between.
+        groups: into how many independent parts channels and filters are divided.
+        flip: whether the kernel is reversed, which makes it a convolution proper.
+
+    Raises:
+        ValueError: for shapes that do not fit, a window larger than the input, or integers.
+    """
+    return _conv("conv_general", input, weight, stride, padding, kernel_dilation, input_dilation, groups, flip)
+
+
+def _conv(
+    op: str,
+    input: Any,
+    weight: Any,
+    stride: Any,
+    padding: Any,
+    kernel_dilation: Any,
+    input_dilation: Any,
+    groups: int,
+    flip: bool,
+    axes: int | None = None,
+) -> Any:
+    x, w = array_node(op, input), array_node(op, weight)
+    for node in (x, w):
+        if not node.dtype.is_inexact or node.dtype is complex64:
+            raise ValueError(f"[{op}] expected floating point numbers, got {node.dtype.name}: cast them with astype")
+    x, w = pair(op, input, weight)
+    n = x.ndim - 2 if axes is None else axes
+    if x.ndim != n + 2 or w.ndim != n + 2 or n < 1:
+        raise ValueError(
+            f"[{op}] expected an input (batch, spatial..., channels) and a weight (filters, kernel..., channels) "
+            f"with {max(n, 1)} spatial axes, got {list(x.shape)} and {list(w.shape)}: reshape them"
+        )
+    if groups < 1 or x.shape[-1] != w.shape[-1] * groups or w.shape[0] % groups:
+        raise ValueError(
+            f"[{op}] expected channels and filters that fit {groups} groups, got {list(x.shape)} and {list(w.shape)}: "
+            "the weight has channels / groups as last axis"
+        )
+    pairs = (
+        isinstance(padding, tuple | list) and len(padding) == 2 and all(isinstance(s, tuple | list) for s in padding)
+    )
+    low, high = (_per_axis(op, "padding", side, n) for side in (padding if pairs else (padding, padding)))
+    step = _per_axis(op, "stride", stride, n)
+    apart = _per_axis(op, "kernel_dilation", kernel_dilation, n)
+    spread = _per_axis(op, "input_dilation", input_dilation, n)
+    if min(*step, *apart, *spread) < 1:
+        raise ValueError(f"[{op}] expected strides and dilations of at least 1, got {step}, {apart} and {spread}")
+    if flip:
+        w = v.flip(w, tuple(range(1, n + 1)))
+    x = _spread(x, low, high, spread)
+    out = []
+    for size, k, s, d in zip(x.shape[1:-1], w.shape[1:-1], step, apart, strict=True):
+        room = size - (d * (k - 1) + 1)
+        if room < 0:
+            raise ValueError(
+                f"[{op}] expected a window of at most {size} elements, got {d * (k - 1) + 1}: pad the input"
+            )
+        out.append(room // s + 1)
+    return wrap(_convolve(x, w, tuple(out), step, apart, groups))
+
+
+def conv1d(
+    input: array,
+    weight: array,
+    /,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    groups: int = 1,
+    *,
+    stream: Any = None,
+) -> array:
+    """A cross-correlation of (batch, length, channels) with (filters, kernel, channels / groups)."""
+    return _conv("conv1d", input, weight, stride, padding, dilation, 1, groups, False, 1)
+
+
+def conv2d(
+    input: array,
+    weight: array,
+    /,
+    stride: Ints = 1,
+    padding: Ints = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+    *,
+    stream: Any = None,
+) -> array:
+    """A cross-correlation of (batch, height, width, channels) with (filters, kernel..., channels / groups).
+
+    >>> import arrax.core as mx
+    >>> mx.conv2d(mx.ones((1, 3, 3, 1)), mx.ones((1, 3, 3, 1)))
+    array([[[[9]]]], dtype=float32)
+    """
+    return _conv("conv2d", input, weight, stride, padding, dilation, 1, groups, False, 2)
+
+
+def conv3d(
+    input: array,
+    weight: array,
+    /,
+    stride: Ints = 1,
+    padding: Ints = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+    *,
+    stream: Any = None,
+) -> array:
+    """A cross-correlation of (batch, depth, height, width, channels) with (filters, kernel..., channels / groups)."""
+    return _conv("conv3d", input, weight, stride, padding, dilation, 1, groups, False, 3)
+
+
+def _transposed(
+    op: str,
+    input: Any,
+    weight: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    output_padding: Any,
+    groups: int,
+    axes: int,
+) -> Any:
+    """The cross-correlation's transpose: the input is spread by the stride, the kernel reversed."""
+    w = array_node(op, weight)
+    if w.ndim != axes + 2:
+        raise ValueError(f"[{op}] expected a weight with {axes + 2} axes, got {list(w.shape)}: reshape it")
+    around = _per_axis(op, "padding", padding, axes)
+    apart = _per_axis(op, "dilation", dilation, axes)
+    extra = _per_axis(op, "output_padding", output_padding, axes)
+    low = tuple(d * (k - 1) - i for d, k, i in zip(apart, w.shape[1:-1], around, strict=True))
+    high = tuple(i + e for i, e in zip(low, extra, strict=True))
+    return _conv(op, input, weight, 1, (low, high), apart, stride, groups, True, axes)
+
+
+def conv_transpose1d(
+    input: array,
+    weight: array,
+    /,
+    stride: int = 1,
+    padding: int = 0,
+    dilation: int = 1,
+    output_padding: int = 0,
+    groups: int = 1,
+    *,
+    stream: Any = None,
+) -> array:
+    """The transpose of ``conv1d``: (batch, length, channels) with (filters, kernel, channels / groups)."""
+    return _transposed("conv_transpose1d", input, weight, stride, padding, dilation, output_padding, groups, 1)
+
+
+def conv_transpose2d(
+    input: array,
+    weight: array,
+    /,
+    stride: Ints = 1,
+    padding: Ints = 0,
+    dilation: Ints = 1,
+    output_padding: Ints = 0,
+    groups: int = 1,
+    *,
+    stream: Any = None,
+) -> array:
+    """The transpose of ``conv2d``."""
+    return _transposed("conv_transpose2d", input, weight, stride, padding, dilation, output_padding, groups, 2)
+
+
+def conv_transpose3d(
+    input: array,
+    weight: array,
+    /,
+    stride: Ints = 1,
+    padding: Ints = 0,
+    dilation: Ints = 1,
+    output_padding: Ints = 0,
+    groups: int = 1,
+    *,
+    stream: Any = None,
+) -> array:
+    """The transpose of ``conv3d``."""
+    return _transposed("conv_transpose3d", input, weight, stride, padding, dilation, output_padding, groups, 3)
+
+
+def convolve(a: array, v: array, /, mode: str = "full", *, stream: Any = None) -> array:
+    """The convolution of two sequences: 'full', 'same' (as long as the longer one) or 'valid' (no edges).
+
+    >>> import arrax.core as mx
+    >>> mx.convolve(mx.array([1.0, 2.0]), mx.array([1.0, 1.0]))
+    array([1, 3, 2], dtype=float32)
+    """
+    x, w = array_node("convolve", a), array_node("convolve", v)
+    if x.ndim != 1 or w.ndim != 1:
+        raise ValueError(f"[convolve] expected sequences, got shapes {list(x.shape)} and {list(w.shape)}: flatten them")
+    if mode not in ("full", "same", "valid"):
+        raise ValueError(f"[convolve] expected mode full, same or valid, got {mode!r}: choose one of them")
+    if not x.size or not w.size:
+        raise ValueError(
+            "[convolve] expected sequences that are not empty, got one of no elements: test the size first"
+        )
+    if x.size < w.size:
+        x, w, a, v = w, x, v, a
+    n = w.size
+    padding = {"full": (n - 1, n - 1), "same": (n // 2, n - 1 - n // 2), "valid": (0, 0)}[mode]
+    row = a.reshape(1, -1, 1)
+    return _conv("convolve", row, v.reshape(1, -1, 1), 1, ([padding[0]], [padding[1]]), 1, 1, 1, True, 1).reshape(-1)

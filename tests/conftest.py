@@ -1,0 +1,51 @@
+"""For all tests: every graph and every kernel that is compiled is verified, and no machine code of earlier versions runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+
+import arrax
+from arrax.compiler import pipeline
+from arrax.compiler.kernel import Kernel
+from arrax.compiler.simplify import Simplified
+from arrax.compiler.verify import verify as verify_kernel
+from arrax.graph.node import Node
+from arrax.graph.verify import verify as verify_graph
+from arrax.runtime import cpu
+
+_ROOT = pathlib.Path(__file__).parent.parent
+
+
+def pytest_configure() -> None:
+    """The kernel IR is the key of the code cache, so the cache of the tests has one folder per state of the generator."""
+    sources = sorted(pathlib.Path(arrax.__file__).parent.glob("co[dm]*/*.py"))
+    state = hashlib.blake2b(b"".join(p.read_bytes() for p in sources), digest_size=8).hexdigest()
+    os.environ.setdefault("ARRAX_CACHE", str(_ROOT / "build" / "kernels" / state))
+
+
+class _Verified(Simplified):
+    """The rewritten graph, checked before and after."""
+
+    def __init__(self, order: list[Node], outputs: list[Node]) -> None:
+        verify_graph(order)
+        super().__init__(order, outputs)
+        verify_graph(self.order)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def verified() -> Iterator[None]:
+    compiled = cpu.compiled
+
+    def verified_and_compiled(kernel: Kernel) -> int:
+        verify_kernel(kernel)
+        return compiled(kernel)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cpu, "compiled", verified_and_compiled)
+        patch.setattr(pipeline, "Simplified", _Verified)
+        yield
