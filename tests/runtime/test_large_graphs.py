@@ -1,4 +1,4 @@
-"""Graphs of 100,000 nodes."""
+"""Graphs of thousands of nodes, up to 100,000."""
 
 from __future__ import annotations
 
@@ -51,15 +51,14 @@ CASES: list[tuple[Callable[[int, int], mx.array], Callable[[int], float]]] = [
 
 
 @pytest.mark.parametrize(("make", "value"), CASES)
-@pytest.mark.parametrize("size", [1, 500], ids=["reference", "compiled"])
-def test_ten_thousand_nodes(make: Callable[[int, int], mx.array], value: Callable[[int], float], size: int) -> None:
-    n = MANY // 10
-    x = make(n, size)
+@pytest.mark.parametrize("size", [1, 500])
+def test_three_thousand_nodes(make: Callable[[int, int], mx.array], value: Callable[[int], float], size: int) -> None:
+    x = make(3000, size)
     assert repr(x).startswith("array(")
-    np.testing.assert_allclose(np.array(x), value(n), rtol=1e-6)
+    np.testing.assert_allclose(np.array(x), value(3000), rtol=1e-6)
 
 
-@pytest.mark.parametrize("size", [1, 100], ids=["reference", "compiled"])
+@pytest.mark.parametrize("size", [1, 100])
 def test_deep_views(size: int) -> None:
     x = views(999, size)
     assert sorted(np.array(x).ravel().tolist()) == list(range(6 * size))
@@ -79,9 +78,9 @@ def test_many_outputs_at_once() -> None:
 
 
 def test_many_parts() -> None:
-    parts = [mx.full((3,), float(i)) for i in range(2000)]
+    parts = [mx.full((3,), float(i)) for i in range(500)]
     together = np.array(mx.concatenate(parts))
-    np.testing.assert_array_equal(together, np.repeat(np.arange(2000, dtype=np.float32), 3))
+    np.testing.assert_array_equal(together, np.repeat(np.arange(500, dtype=np.float32), 3))
 
 
 def test_slices_of_slices() -> None:

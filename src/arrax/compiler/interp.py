@@ -58,11 +58,12 @@ def _divide(a: Any, b: Any) -> Any:
     safe = np.where(b == 0, 1, b).astype(a.dtype)
     floor = a // safe
     inexact = (a - floor * safe) != 0
-    return np.where(b == 0, 0, floor + (inexact & ((a < 0) != (safe < 0)))).astype(a.dtype)
+    whole = floor + (inexact & ((a < 0) != (safe < 0))).astype(a.dtype)
+    return np.where(b == 0, a.dtype.type(0), whole)
 
 
 def _remainder(a: Any, b: Any) -> Any:
-    return np.where(b == 0, 0, a - _divide(a, b) * b).astype(a.dtype)
+    return np.where(b == 0, a.dtype.type(0), a - _divide(a, b) * b)
 
 
 def _shift(name: str, a: Any, b: Any) -> Any:
@@ -70,8 +71,8 @@ def _shift(name: str, a: Any, b: Any) -> Any:
     far = (b < 0) | (b >= bits)
     amount = np.where(far, 0, b).astype(a.dtype)
     if name == "shl":
-        return np.where(far, 0, np.left_shift(a, amount)).astype(a.dtype)
-    return np.where(far, np.where(a < 0, -1, 0), np.right_shift(a, amount)).astype(a.dtype)
+        return np.where(far, a.dtype.type(0), np.left_shift(a, amount))
+    return np.where(far, np.where(a < 0, -1, 0).astype(a.dtype), np.right_shift(a, amount))
 
 
 def _split(x: Any) -> tuple[Any, Any]:
@@ -369,8 +370,10 @@ def evaluate_plan(bound: Any, recorded: Sequence[Node], data: Callable[[Node], n
         if isinstance(key, int):
             while key in plan.alias:
                 key = plan.alias[key]
-            if key not in arrays and key in plan.leaves and plan.order[key].prim.name != "const":
-                arrays[key] = np.array(data(recorded[plan.leaves[key]])).reshape(-1)
+            if key not in arrays and key in plan.leaves:
+                constant = plan.order[key].prim.name == "const"
+                elements = np.full(1, scalar(key)) if constant else np.array(data(recorded[plan.leaves[key]]))
+                arrays[key] = elements.reshape(-1).astype(dtype.np)
         if key not in arrays:
             arrays[key] = _garbage(size, dtype)
         return arrays[key]

@@ -319,7 +319,7 @@ def format_kernel(kernel: Kernel) -> str:
                 continue
             names[id(value)] = f"%{len(names)}"
             source = f"{value.attr.name}[{show(value.args[0])}]" if value.op == "load" else (
-                f"{value.op} " + ", ".join(show(a) for a in value.args)
+                (f"{value.op}.{value.attr} " if value.attr else f"{value.op} ") + ", ".join(show(a) for a in value.args)
             )
             lines.append(f"{pad}{names[id(value)]}: {value.dtype.code} = {source}")
 

@@ -291,9 +291,9 @@ class Lowering:
         found.written = found.written or written
         return found
 
-    def argument(self, p: Argument) -> Value:
+    def argument(self, p: Argument, *, literal: bool = True) -> Value:
         """A number that is known when the kernel is called."""
-        if isinstance(p, Poly) and p.value is not None:
+        if isinstance(p, Poly) and p.value is not None and (literal or p.value == 0):
             return const(p.value, INDEX)
         found = self.args.get(p)
         if found is None:
@@ -324,7 +324,8 @@ class Lowering:
             shares.setdefault(late, {})[early] = k
         total: Value | None = None
         for late in sorted(shares, key=lambda t: max((self.depth.get(x, 0) for x in t), default=-1)):
-            factor = self.argument(Poly(shares[late]))
+            # where a part begins is no literal: many parts of one size are one kernel
+            factor = self.argument(Poly(shares[late]), literal=bool(late))
             term: Value | None = None
             for x in late:
                 v = self._letter(x, values)
@@ -380,7 +381,10 @@ class Lowering:
             return self._random_bits(node, coords, [self.value(k, values) for k in inputs], values)
         if effective_kind(node) in ("view", "gather", "barrier"):
             return self.value(inputs[0], values)
-        return emit(node.prim.lower, [self.value(k, values) for k in inputs], node.dtype)
+        operands = [self.value(k, values) for k in inputs]
+        if node.prim.lower == "bitcast":  # of the bits in memory, not of those that half precision is computed with
+            operands = [cast(operands[0], node.inputs[0].dtype)]
+        return emit(node.prim.lower, operands, node.dtype)
 
     def _random_bits(self, node: Node, coords: Coords, keys: list[Value], values: dict[Key, Value]) -> Value:
         """Word i is the first half of hash(i, i + h) for i < h = ceil(n / 2), else the second of hash(i - h, i)."""

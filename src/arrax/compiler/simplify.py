@@ -54,7 +54,7 @@ def _no_reduction(node: Node) -> Node | None:
     a = node.inputs[0]
     if any(a.shape[i] != 1 for i in node.params[0]):
         return None
-    return a if node.dtype is a.dtype else broadcast(constant(0, node.dtype), node.shape)
+    return broadcast(constant(0, node.dtype), node.shape) if node.prim.lower in ("argmax", "argmin") else a
 
 
 def _no_scan(node: Node) -> Node | None:

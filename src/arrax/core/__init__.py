@@ -3,6 +3,7 @@
 Functions record what is to be computed; ``eval``, printing and conversion to Python compute it.
 """
 
+from arrax import __version__
 from arrax.core import fast, linalg, random
 from arrax.core.array import array
 from arrax.core.device import (
@@ -289,6 +290,7 @@ pi: float = 3.141592653589793
 
 # fmt: off
 __all__ = [
+    "__version__",
     "ArrayAt", "ArrayIterator", "Device", "DeviceType", "Dtype", "DtypeCategory", "PrintOptions", "Stream",
     "StreamContext", "ThreadLocalStream", "abs", "acos", "acosh", "add", "addmm", "all", "allclose", "any",
     "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin",

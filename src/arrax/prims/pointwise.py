@@ -182,11 +182,11 @@ round_p = _declare("round", 1, np.rint, lambda n, g: (None,), FLOATS, lower="rin
 trunc_p = _declare("trunc", 1, np.trunc, lambda n, g: (None,), FLOATS)
 
 
-def _integer_safe(f: Callable[..., Any]) -> Callable[[np.ndarray, np.ndarray], Any]:
+def _integer_safe(f: Callable[..., Any], on_floats: Callable[..., Any]) -> Callable[[np.ndarray, np.ndarray], Any]:
     def evaluate(a: np.ndarray, b: np.ndarray) -> Any:
         if a.dtype.kind in "iu":
-            return np.where(b == 0, 0, f(a, np.where(b == 0, 1, b)))
-        return f(a, b)
+            return np.where(b == 0, a.dtype.type(0), f(a, np.where(b == 0, a.dtype.type(1), b)))
+        return on_floats(a, b)
 
     return evaluate
 
@@ -195,7 +195,7 @@ def _integer_safe(f: Callable[..., Any]) -> Callable[[np.ndarray, np.ndarray], A
 floor_divide_p = _declare(
     "floor_divide",
     2,
-    _integer_safe(np.floor_divide),
+    _integer_safe(np.floor_divide, lambda a, b: np.floor(a / b)),
     lambda n, g: (None, None),
     NUMBERS,
     cost=6,
@@ -203,7 +203,7 @@ floor_divide_p = _declare(
 remainder_p = _declare(
     "remainder",
     2,
-    _integer_safe(np.remainder),
+    _integer_safe(np.remainder, np.remainder),
     lambda n, g: (g, neg(mul(g, floor(div(n.inputs[0], n.inputs[1]))))),
     NUMBERS,
     cost=6,
@@ -281,16 +281,22 @@ def _erf_reference(x: np.ndarray) -> np.ndarray:
     return np.asarray(_erf_scalar(x), np.float64)
 
 
+_erfc_scalar = np.frompyfunc(math.erfc, 1, 1)
+
+
 def _erfinv_reference(x: np.ndarray) -> np.ndarray:
-    """Newton's iteration on erf, started from Winitzki's approximation."""
-    w = x.astype(np.float64)
+    """Newton's iteration, started from Winitzki's approximation; on erfc, which keeps its digits where erf nears 1."""
+    w = np.abs(x.astype(np.float64))
     t = np.log1p(-w * w)
     c = 2 / (math.pi * 0.147) + t / 2
-    y = np.sign(w) * np.sqrt(np.sqrt(c * c - t / 0.147) - c)
-    for _ in range(4):
-        step = (_erf_reference(y) - w) * (math.sqrt(math.pi) / 2) * np.exp(y * y)
-        y = np.where(np.isfinite(y) & np.isfinite(step), y - step, y)
-    return np.where(np.abs(w) == 1, np.copysign(np.inf, w), np.where(w == 0, w, y))
+    y = np.sqrt(np.sqrt(c * c - t / 0.147) - c)
+    for _ in range(6):
+        above = np.where(w < 0.5, w - _erf_reference(y), np.asarray(_erfc_scalar(y), np.float64) - (1 - w))
+        # the second derivative of erf is -2y times the first (Halley)
+        step = above * (math.sqrt(math.pi) / 2) * np.exp(y * y)
+        step = step / (1 - step * y)
+        y = np.where(np.isfinite(y) & np.isfinite(step), y + step, y)
+    return np.copysign(np.where(w == 1, np.inf, np.where(w == 0, w, y)), x)
 
 
 erf_p = _declare(
@@ -330,7 +336,8 @@ def _shift(f: Callable[..., Any]) -> Callable[[np.ndarray, np.ndarray], np.ndarr
         width = a.dtype.itemsize * 8
         far = (b >= width) | (b < 0)
         near = f(a, np.where(far, 0, b).astype(a.dtype))
-        return np.where(far, 0 if f is np.left_shift else np.where(a < 0, -1, 0), near)
+        signs = np.where(a < 0, -1, 0).astype(a.dtype)
+        return np.where(far, a.dtype.type(0) if f is np.left_shift else signs, near)
 
     return evaluate
 

@@ -36,7 +36,7 @@ class Buffer:
         self.owner = owner
 
     def __del__(self) -> None:
-        if self.capacity:
+        if self.capacity and pool is not None:  # None: the interpreter is ending
             pool.give_back(self.ptr, self.capacity, self.owner)
 
 

@@ -53,7 +53,7 @@ def bits(value: float, dtype: Dtype) -> int:
     """A scalar as the 64 bits that a kernel reads its (computing) type from."""
     form = _FORMATS.get(dtype)
     if dtype.is_complex:
-        return 0  # left to the reference, which reads the number itself
+        return struct.unpack("q", struct.pack("ff", complex(value).real, complex(value).imag))[0]
     if form is None:
         size = dtype.size * 8
         n = int(value) & ((1 << size) - 1)
@@ -299,10 +299,13 @@ class Bound:
         shape, dtype = self.shapes[step.node], node.dtype
         sources = [(self._place[self._root(i)], self.shapes[i], self.plan.order[i].dtype) for i in step.inputs]
         target = self._place[self._root(step.node)]
-        reference = node.prim.reference
+        reference, arena_slot = node.prim.reference, self.arena_slot
 
         def run(table: array) -> None:
-            arrays = [_view(table, place, s, d) for place, s, d in sources]
+            arrays = [
+                _scalar(table[place.slot], d) if place.slot > arena_slot else _view(table, place, s, d)
+                for place, s, d in sources
+            ]
             out = _view(table, target, shape, dtype, writable=True)
             out[...] = reference(params, shape, dtype, *arrays)
 
@@ -354,6 +357,11 @@ class BoundCall:
             own[k] if kind == "own" else (inputs[k] if type(k) is int else k).buffer  # type: ignore[index]
             for kind, k in self.results
         ]
+
+
+def _scalar(word: int, dtype: Dtype) -> np.ndarray:
+    """The scalar that ``bits`` made a word of."""
+    return np.array([word], np.int64).view(dtype.compute.np)[0].astype(dtype.np)
 
 
 def _view(table: array, place: _Memory, shape: tuple, dtype: Dtype, *, writable: bool = False) -> np.ndarray:
