@@ -6,14 +6,15 @@ READY := $(VENV)/.ready
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench clean
+.PHONY: help demo test test-all lint bench compare clean
 
 help:
 	@echo "make demo      train a small Llama on the standard library's source and let it write (about 2 minutes)"
 	@echo "make test      lint, the fast tests and the doctests"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make lint      ruff and mypy"
-	@echo "make bench     time Arrax against NumPy and Apple's MLX on this machine"
+	@echo "make bench     measure what Arrax costs on this machine: overheads, compiling, memory, workloads"
+	@echo "make compare   time the workloads on Apple's MLX, then on Arrax"
 	@echo "make clean     remove the virtual environment and the caches"
 
 # The stamp is renewed whenever pyproject.toml changes; an environment that exists is reused.
@@ -39,8 +40,12 @@ test-all: lint
 	$(PY) -m pytest -q -p no:cacheprovider --doctest-modules src/arrax
 
 bench: $(READY)
-	$(PY) benchmarks/bench.py --json build/mlx.json $(ARGS)
-	$(PY) -m arrax bench --against build/mlx.json $(ARGS)
+	$(PY) -m arrax bench --json build/figures.json $(ARGS)
+
+# The same program on both, one after the other; the second prints the ratio.
+compare: $(READY)
+	$(PY) benchmarks/workloads.py --json build/mlx.json $(ARGS)
+	$(PY) -m arrax run benchmarks/workloads.py --against build/mlx.json $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

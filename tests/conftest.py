@@ -1,4 +1,4 @@
-"""For all tests: every graph and every kernel that is compiled is verified, and no machine code of earlier versions runs."""
+"""For all tests: graphs and kernels that are compiled are verified, and no machine code of earlier versions runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ROOT = pathlib.Path(__file__).parent.parent
 
 
 def pytest_configure() -> None:
-    """The kernel IR is the key of the code cache, so the cache of the tests has one folder per state of the generator."""
+    """Kernels' texts are the keys of the code cache: it gets a folder of its own for each state of the generator."""
     sources = sorted(pathlib.Path(arrax.__file__).parent.glob("co[dm]*/*.py"))
     state = hashlib.blake2b(b"".join(p.read_bytes() for p in sources), digest_size=8).hexdigest()
     os.environ.setdefault("ARRAX_CACHE", str(_ROOT / "build" / "kernels" / state))

@@ -72,7 +72,7 @@ def test_errors_show_the_program_s_own_line(tmp_path: Path) -> None:
 def test_version_help_and_info() -> None:
     assert run("--version").strip() == f"arrax {arrax.__version__}"
     help_text = run("--help")
-    assert all(command in help_text for command in ("run", "info", "demo", "bench"))
+    assert all(command in help_text for command in ("run", "info", "explain", "demo", "bench"))
     facts = dict(line.split(maxsplit=1) for line in run("info").splitlines())
     assert facts["arrax"] == arrax.__version__
     assert facts["cores"].startswith(f"{len(os.sched_getaffinity(0))} of ")
@@ -81,18 +81,18 @@ def test_version_help_and_info() -> None:
 
 def test_help_of_the_programs_is_their_own() -> None:
     assert "--temperature" in run("demo", "--help")
-    assert "--against" in run("bench", "--help")
+    assert "--json" in run("bench", "--help")
 
 
-def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("ARRAX_CACHE_DIR", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cli.cache_folder() == tmp_path / "arrax"
-    monkeypatch.setenv("ARRAX_CACHE_DIR", str(tmp_path / "here"))
-    assert cli.cache_folder() == tmp_path / "here"
-    (tmp_path / "here").mkdir()
-    (tmp_path / "here" / "kernel.o").write_bytes(bytes(2**20))
-    assert "(1 files, 1.0 MiB)" in cli.info()
+def test_info_tells_of_the_cache_and_the_threads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ARRAX_THREADS", "3")
+    monkeypatch.setenv("ARRAX_CACHE", str(tmp_path))
+    (tmp_path / "kernel.o").write_bytes(bytes(2**20))
+    facts = dict(line.split(maxsplit=1) for line in cli.info().splitlines())
+    assert facts["cache"].startswith(f"{tmp_path} (1 files, 1.0 MiB)")
+    assert facts["threads"].startswith("3 ")
+    monkeypatch.setenv("ARRAX_CACHE", "")
+    assert "none (ARRAX_CACHE is empty)" in cli.info()
 
 
 def test_programs_are_found_in_an_installed_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

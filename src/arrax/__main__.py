@@ -12,9 +12,12 @@ from importlib import metadata
 from pathlib import Path
 
 import llvmlite.binding as llvm
+import numpy
 
 import arrax
 from arrax import alias
+from arrax.codegen import cache
+from arrax.runtime import threads
 
 # Commands that are programs of their own: everything after the name is theirs, --help included.
 PROGRAMS = {"demo": "examples/llama_lm.py", "bench": "benchmarks/bench.py"}
@@ -52,18 +55,19 @@ def find_program(relative: str) -> Path:
     raise FileNotFoundError(f"[arrax] expected {relative} beside the package in {package}: install Arrax again")
 
 
-def cache_folder() -> Path:
-    """Return the folder of compiled code: ARRAX_CACHE_DIR, or `arrax` in the user's cache folder."""
-    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("ARRAX_CACHE_DIR") or Path(user) / "arrax")
+def explanation(expression: str, stage: str | None) -> str:
+    """Explain how the arrays that an expression gives would be computed; it may use `mx`, `nn`, `optim` and `np`."""
+    names = {"mx": arrax.core, "nn": arrax.nn, "optim": arrax.optimizers, "np": numpy}
+    return str(arrax.explain(eval(expression, names), stage))
 
 
 def info() -> str:
     """Describe this installation and machine, one fact a line."""
     versions = ", ".join(f"{package} {metadata.version(package)}" for package in PACKAGES)
     features = sorted(name for name, there in llvm.get_host_cpu_features().items() if there)
-    folder = cache_folder()
-    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    folder = cache.folder()
+    sizes = [path.stat().st_size for path in folder.glob("*.o")] if folder is not None else []
+    found = f"{folder} ({len(sizes)} files, {sum(sizes) / 2**20:.1f} MiB)"
     facts = {
         "arrax": arrax.__version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
@@ -72,7 +76,8 @@ def info() -> str:
         "cpu": llvm.get_host_cpu_name(),
         "features": " ".join(features),
         "cores": f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} usable by this process",
-        "cache": f"{folder} ({len(sizes)} files, {sum(sizes) / 2**20:.1f} MiB)",
+        "threads": f"{threads.count()} (ARRAX_THREADS chooses)",
+        "cache": "none (ARRAX_CACHE is empty)" if folder is None else f"{found} (ARRAX_CACHE chooses)",
     }
     return "\n".join(f"{name:<9} {fact}" for name, fact in facts.items())
 
@@ -92,8 +97,16 @@ def make_parser() -> argparse.ArgumentParser:
     run.add_argument("program", metavar="PROGRAM")
     run.add_argument("arguments", metavar="ARGUMENT", nargs=argparse.REMAINDER)
     commands.add_parser("info", help="tell versions, the processor's features and where compiled code is cached")
+    explain = commands.add_parser(
+        "explain",
+        help="show how an expression would be computed: graph, schedule, kernels",
+        description="Show how the arrays that EXPRESSION gives would be computed, without computing them. It may use "
+        'mx, nn, optim and np, as in "mx.softmax(mx.random.normal((64, 64)), axis=-1)".',
+    )
+    explain.add_argument("--stage", choices=["graph", "simplified", "schedule", "kernels", "llvm", "asm", "dot"])
+    explain.add_argument("expression", metavar="EXPRESSION")
     commands.add_parser("demo", help="train a small Llama and let it write; `arrax demo --help` lists its options")
-    commands.add_parser("bench", help="time a few workloads; `arrax bench --help` lists its options")
+    commands.add_parser("bench", help="measure speed and memory here; `arrax bench --help` lists the benchmarks")
     return parser
 
 
@@ -107,6 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(words)
     if options.command == "info":
         print(info())
+    elif options.command == "explain":
+        print(explanation(options.expression, options.stage))
     elif options.module:
         run_module(options.program, options.arguments)
     elif not Path(options.program).exists():

@@ -101,7 +101,9 @@ def discrepancy(program: Program, mode: str = "forward", unfused: bool = True) -
         ways.append(("unfused", _one_by_one))
     for name, wrap in ways:
         try:
-            found = _plain(run(_all_wrapped(program) if wrap else program, arrax, wrap), arrax)
+            results = run(_all_wrapped(program) if wrap else program, arrax, wrap)
+            arrax.eval(results)  # all in one graph
+            found = _plain(results, arrax)
         except Exception as error:
             return f"{name}: {type(error).__name__}: {error}"
         difference = _compare(found, expected, disturbed, ROUNDINGS[mode])
@@ -133,7 +135,8 @@ def _compare(found: Result, expected: Result, disturbed: list[Result], roundings
             wrong = ~(np.abs(a - b) <= tolerance)
         if wrong.any():
             at = tuple(int(i) for i in np.argwhere(wrong)[0])
-            return f"output {k} {expected_type}{list(b.shape)}: {wrong.sum()} of {b.size} differ, at {at}: {a[at]}, expected {b[at]}"
+            what = f"output {k} {expected_type}{list(b.shape)}"
+            return f"{what}: {wrong.sum()} of {b.size} differ, at {at}: {a[at]}, expected {b[at]}"
     return None
 
 
@@ -154,7 +157,7 @@ def _smaller(program: Program) -> Iterator[Program]:
         dtype, shape = values[step.name]
         inputs = [*program.inputs, (step.name, dtype, shape, 7)]
         yield replace(program, inputs=inputs, steps=[s for s in program.steps if s is not step]).used()
-    for name, dtype, shape, _ in program.inputs:
+    for name, dtype, *_ in program.inputs:
         if "bfloat" in dtype or "float16" in dtype:
             changed = [(n, "float32" if n == name else d, s, k) for n, d, s, k in program.inputs]
             yield replace(program, inputs=changed)

@@ -1,4 +1,4 @@
-"""Three ways to evaluate recorded nodes: by the primitives' references, by the kernel IR's interpreter, by machine code."""
+"""Three ways to evaluate nodes: by the primitives' references, by the kernel IR's interpreter, by machine code."""
 
 from __future__ import annotations
 

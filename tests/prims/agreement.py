@@ -43,7 +43,9 @@ def assert_within(found: np.ndarray, expected: np.ndarray, limit: float, what: s
     if wrong.any():
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         off = f"{ulps(found, expected)[at]} ulp" if is_float(found.dtype) else "wrong"
-        raise AssertionError(f"{what}: {wrong.sum()} of {wrong.size} differ, at {at}: {found[at]}, expected {expected[at]} ({off})")
+        raise AssertionError(
+            f"{what}: {wrong.sum()} of {wrong.size} differ, at {at}: {found[at]}, expected {expected[at]} ({off})"
+        )
 
 
 def agree(nodes: Sequence[Node], what: str, *, limit: float = 0, absolute: float = 0) -> None:
@@ -54,8 +56,12 @@ def agree(nodes: Sequence[Node], what: str, *, limit: float = 0, absolute: float
         if absolute and is_float(m.dtype):
             wide = [x.astype(np.float64) for x in (m, i, r)]
             bound = absolute * np.max(np.abs(wide[2]), initial=0)
-            np.testing.assert_allclose(wide[0], wide[2], rtol=absolute, atol=bound, err_msg=f"{what}: machine, reference")
-            np.testing.assert_allclose(wide[1], wide[2], rtol=absolute, atol=bound, err_msg=f"{what}: interpreter, reference")
+            np.testing.assert_allclose(
+                wide[0], wide[2], rtol=absolute, atol=bound, err_msg=f"{what}: machine, reference"
+            )
+            np.testing.assert_allclose(
+                wide[1], wide[2], rtol=absolute, atol=bound, err_msg=f"{what}: interpreter, reference"
+            )
         else:
             assert_within(m, i, 0, f"{what}: machine, interpreter")
             assert_within(m, r, limit, f"{what}: machine, reference")

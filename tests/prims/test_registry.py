@@ -5,8 +5,8 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-from tests.prims.agreement import agree, assert_within, is_float
 from tests.differential.evaluators import by_machine, by_reference
+from tests.prims.agreement import agree, assert_within, is_float
 from tests.specs import Case, all_cases, apply, node
 
 from arrax.graph import dtypes
@@ -21,7 +21,8 @@ POINTWISE = [p for p in REGISTRY.values() if p.kind == "pointwise" and p.samples
 
 # Results that IEEE 754 or the integers determine; all others may be off by TRANSCENDENTAL.
 EXACT = {
-    "add", "sub", "mul", "div", "neg", "abs", "sign", "square", "sqrt", "maximum", "minimum", "floor", "ceil", "round", "trunc",
+    "add", "sub", "mul", "div", "neg", "abs", "sign", "square", "sqrt", "maximum", "minimum", "floor", "ceil", "round",
+    "trunc",
     "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "bitwise_and", "bitwise_or", "bitwise_xor",
     "bitwise_not", "left_shift", "right_shift", "where",
 }  # fmt: skip
@@ -42,10 +43,31 @@ def _edges(dtype: Dtype) -> np.ndarray:
         return np.array([False, True])
     if dtype.is_integer:
         limits = np.iinfo(dtype.np)
-        return np.array([limits.min, limits.min + 1, limits.max, limits.max - 1, 0, 1, 2, 3, 5, 7, 8, 31, 63, 64, 100], dtype.np)
+        return np.array(
+            [limits.min, limits.min + 1, limits.max, limits.max - 1, 0, 1, 2, 3, 5, 7, 8, 31, 63, 64, 100], dtype.np
+        )
     limits = np.finfo(dtype.np) if dtype is not dtypes.bfloat16 else ml_dtypes.finfo(dtype.np)
     tiny, least, largest, epsilon = (float(x) for x in (limits.tiny, limits.smallest_subnormal, limits.max, limits.eps))
-    positive = [0.0, 1, 0.5, 1.5, 2, 2.5, 3, 7.25, 100, 0.1, 1e-3, 1 + epsilon, 1 - epsilon / 2, tiny, least, 3 * least, largest, np.inf]
+    positive = [
+        0.0,
+        1,
+        0.5,
+        1.5,
+        2,
+        2.5,
+        3,
+        7.25,
+        100,
+        0.1,
+        1e-3,
+        1 + epsilon,
+        1 - epsilon / 2,
+        tiny,
+        least,
+        3 * least,
+        largest,
+        np.inf,
+    ]
     return np.array([s * x for x in positive for s in (1, -1)] + [np.nan]).astype(dtype.np)
 
 
@@ -132,7 +154,9 @@ def test_pointwise_at_odd_sizes(prim: Primitive) -> None:
 @pytest.mark.parametrize("prim", POINTWISE, ids=lambda p: p.name)
 def test_pointwise_of_nothing(prim: Primitive) -> None:
     dtype = _types(prim)[0]
-    operands = [np.zeros((3, 0), bool if prim.samples[0] == "where" and i == 0 else dtype.np) for i in range(prim.samples[1])]
+    operands = [
+        np.zeros((3, 0), bool if prim.samples[0] == "where" and i == 0 else dtype.np) for i in range(prim.samples[1])
+    ]
     result = bind(prim, tuple(node(x) for x in operands))
     executor.evaluate([result])
     assert executor.to_numpy(result).shape == (3, 0)
@@ -159,7 +183,9 @@ def test_declared_samples(case: Case, floats: Dtype) -> None:
 def _cast_values(source: Dtype, rng: np.random.Generator) -> np.ndarray:
     values = np.concatenate([_edges(source), _values(source, 64, rng)])
     if source.is_float:
-        near = np.array([127.5, 128, 255.5, 256, -128.5, 32767.5, 65535.5, 2.0**31, -(2.0**31), 2.0**32, 2.0**63, 2.0**64, -0.5])
+        near = np.array(
+            [127.5, 128, 255.5, 256, -128.5, 32767.5, 65535.5, 2.0**31, -(2.0**31), 2.0**32, 2.0**63, 2.0**64, -0.5]
+        )
         with np.errstate(over="ignore"):
             values = np.concatenate([values, near.astype(source.np)])
     return values
@@ -195,4 +221,3 @@ def test_the_comparison_sees_differences() -> None:
     for other in ([np.nextafter(np.float32(1), np.float32(2)), np.nan, 0], [1, 0, 0], [1, np.nan, 1e-45]):
         with pytest.raises(AssertionError, match="differ"):
             assert_within(a, np.array(other, np.float32), 0, "different")
-

@@ -86,7 +86,9 @@ def test_extrema_with_nan_and_ties(name: str) -> None:
 @pytest.mark.parametrize("name", ["cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"])
 def test_scans(name: str, shape: tuple[int, ...]) -> None:
     prim = REGISTRY[name]
-    for number, (axis, reverse, inclusive) in enumerate(itertools.product(range(len(shape)), (False, True), (False, True))):
+    for number, (axis, reverse, inclusive) in enumerate(
+        itertools.product(range(len(shape)), (False, True), (False, True))
+    ):
         dtype = TYPES[number % (4 if name == "logcumsumexp" else len(TYPES))]
         values = _data(shape, dtype)
         if name == "cumprod" and dtype.is_float:
@@ -122,18 +124,20 @@ def _view_cases(a: Node) -> list[Node]:
     return results + _slice_cases(a)
 
 
-@pytest.mark.parametrize("dtype", [dtypes.float32, dtypes.bfloat16, dtypes.uint8, dtypes.bool_, dtypes.int64], ids=lambda d: d.name)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_views(shape: tuple[int, ...], dtype: Dtype) -> None:
+def test_views(shape: tuple[int, ...]) -> None:
     """Alone, between pointwise operations, and one on the other: elements are copied to the bit."""
-    values = (_data(shape, dtypes.int32) > 0) if dtype is dtypes.bool_ else _data(shape, dtype)
-    a = node(values)
+    a = node(_data(shape, dtypes.float32))
     agree(_view_cases(a), f"views of {shape}")
-    if dtype is dtypes.bool_:
-        return
     agree([pointwise.neg(v) for v in _view_cases(pointwise.square(a))], f"views of {shape} between operations")
-    for v in _view_cases(a)[: 6 if shape == (5, 7, 16) else 3]:
-        agree([pointwise.neg(w) for w in _view_cases(v)[:12]], f"views of views of {shape}")
+    for v in _view_cases(a)[1:4]:
+        agree([pointwise.neg(w) for w in _view_cases(v)[:8]], f"views of views of {shape}")
+
+
+@pytest.mark.parametrize("dtype", [dtypes.bfloat16, dtypes.uint8, dtypes.bool_, dtypes.int64], ids=lambda d: d.name)
+def test_views_of_other_types(dtype: Dtype) -> None:
+    for shape in ((17,), (5, 7, 16)):
+        agree(_view_cases(node((_data(shape, dtypes.int32) > 0).astype(dtype.np))), f"views of {dtype.name} {shape}")
 
 
 @pytest.mark.parametrize("shape", [s for s in SHAPES if len(s) > 1], ids=str)
@@ -171,7 +175,10 @@ def test_gathers(shape: tuple[int, ...], kind: type) -> None:
     for axis, n in enumerate(shape):
         for index in ((), (4,), (17,), (2, 3)):
             at = _positions(index, n, kind)
-            agree([gather.take(a, at, axis), pointwise.neg(gather.take(pointwise.square(a), at, axis))], f"take {shape} {axis} {index}")
+            agree(
+                [gather.take(a, at, axis), pointwise.neg(gather.take(pointwise.square(a), at, axis))],
+                f"take {shape} {axis} {index}",
+            )
         for k in (1, 3):
             at = _positions(tuple(k if i == axis else m for i, m in enumerate(shape)), n, kind)
             agree([gather.take_along(a, at, axis)], f"take_along {shape} {axis}")
@@ -191,7 +198,11 @@ def test_scatters(shape: tuple[int, ...], how: str) -> None:
             rest = shape[:axis] + (count,) + shape[axis + 1 :]
             update = node(_data(rest, dtype, 3))
             absolute = _absolute(dtype, 64) if how in ("add", "mul") and dtype.is_float else 0
-            agree([gather.scatter(a, at, update, axis, how)], f"scatter {how} {dtype.name} {shape} {axis}", absolute=absolute)
+            agree(
+                [gather.scatter(a, at, update, axis, how)],
+                f"scatter {how} {dtype.name} {shape} {axis}",
+                absolute=absolute,
+            )
             far = node(np.array([n + 5, -n - 1, 0]).astype(np.int32))
             rest = shape[:axis] + (3,) + shape[axis + 1 :]
             result = gather.scatter(a, far, node(_data(rest, dtype, 4)), axis, how)
@@ -206,7 +217,13 @@ def test_scatters(shape: tuple[int, ...], how: str) -> None:
 
 def test_strided_windows() -> None:
     a = node(_data((200,), dtypes.float32))
-    for shape, strides, offset in (((5, 7), (7, 1), 3), ((10, 4), (2, 1), 0), ((3, 4), (0, 5), 9), ((4, 3), (-5, 1), 50), ((6,), (13,), 1)):
+    for shape, strides, offset in (
+        ((5, 7), (7, 1), 3),
+        ((10, 4), (2, 1), 0),
+        ((3, 4), (0, 5), 9),
+        ((4, 3), (-5, 1), 50),
+        ((6,), (13,), 1),
+    ):
         agree([gather.as_strided(a, shape, strides, offset)], f"as_strided {shape} {strides} {offset}")
 
 
@@ -215,12 +232,15 @@ def _swapped(a: Node) -> Node:
 
 
 PRODUCTS: list[tuple[tuple[int, ...], tuple[int, ...]]] = [
-    ((3, 5), (5, 7)), ((1, 17), (17, 33)), ((65, 16), (16, 1)), ((64, 1), (1, 33)), ((2, 3, 5), (5, 4)), ((2, 3, 5), (2, 5, 4)),
+    ((3, 5), (5, 7)), ((1, 17), (17, 33)), ((65, 16), (16, 1)), ((64, 1), (1, 33)), ((2, 3, 5), (5, 4)),
+    ((2, 3, 5), (2, 5, 4)),
     ((4, 1, 3, 5), (2, 5, 6)), ((1, 1), (1, 1)), ((40, 70), (70, 50)), ((3, 1, 8), (3, 8, 1)),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", [dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16], ids=lambda d: d.name)
+@pytest.mark.parametrize(
+    "dtype", [dtypes.float32, dtypes.float64, dtypes.float16, dtypes.bfloat16], ids=lambda d: d.name
+)
 @pytest.mark.parametrize(("left", "right"), PRODUCTS, ids=str)
 def test_products(left: tuple[int, ...], right: tuple[int, ...], dtype: Dtype) -> None:
     """Of arrays, of transposed, reversed and strided views, and of what was computed just before."""
@@ -232,7 +252,10 @@ def test_products(left: tuple[int, ...], right: tuple[int, ...], dtype: Dtype) -
         lambda x: view.flip(x, (x.ndim - 2,)),
         lambda x: view.flip(x, (x.ndim - 1,)),
         lambda x: view.slice_(
-            node(_data((*x.shape[:-2], 2 * x.shape[-2], 3 * x.shape[-1]), dtype)), x.shape, (0,) * x.ndim, (*(1,) * (x.ndim - 2), 2, 3)
+            node(_data((*x.shape[:-2], 2 * x.shape[-2], 3 * x.shape[-1]), dtype)),
+            x.shape,
+            (0,) * x.ndim,
+            (*(1,) * (x.ndim - 2), 2, 3),
         ),
         lambda x: view.slice_(node(_data((*x.shape[:-1], x.shape[-1] + 2), dtype)), x.shape, (*(0,) * (x.ndim - 1), 1)),
         lambda x: pointwise.neg(x),
@@ -244,7 +267,11 @@ def test_products(left: tuple[int, ...], right: tuple[int, ...], dtype: Dtype) -
                 product = contract.matmul(f(a), g(b))
                 agree([product], f"matmul {left} {right} {i} {j}", absolute=absolute)
     product = contract.matmul(a, b)
-    agree([pointwise.exp(pointwise.neg(pointwise.abs_(product))), product], f"matmul {left} {right} epilogue", absolute=4 * absolute)
+    agree(
+        [pointwise.exp(pointwise.neg(pointwise.abs_(product))), product],
+        f"matmul {left} {right} epilogue",
+        absolute=4 * absolute,
+    )
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 16, 17, 64, 127])

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.runtime.conftest import Run
 
 from arrax.codegen import cache
-from tests.runtime.conftest import Run
 
 PROGRAM = """
     import math
@@ -40,9 +40,7 @@ def test_what_was_written_is_used(run: Run, filled: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["empty", "truncated", "garbage", "one bit", "folder", "unreadable", "dangling"])
-def test_damaged_files_are_made_again(
-    run: Run, filled: Path, damage: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_damaged_files_are_made_again(run: Run, filled: Path, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for path in list(filled.glob("*.o")):
         content = bytearray(path.read_bytes())
         if damage == "empty":

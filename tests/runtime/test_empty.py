@@ -9,32 +9,32 @@ from typing import Any
 
 import mlx.core as mlx
 import pytest
+from tests.transforms.oracle import Program, agree
 
 import arrax.core as arrax
-from tests.transforms.oracle import Program, agree
 
 UNARY = (
     "abs arccos arccosh arcsin arcsinh arctan arctanh ceil conj cos cosh degrees erf erfinv exp expm1 floor imag "
     "isfinite isinf isnan isneginf isposinf log log10 log1p log2 logical_not nan_to_num negative radians real "
     "reciprocal round rsqrt sigmoid sign sin sinh sqrt square stop_gradient tan tanh"
-).split()
+)
 BINARY = (
     "add arctan2 divide equal floor_divide greater greater_equal less less_equal logaddexp logical_and logical_or "
     "maximum minimum multiply not_equal power remainder subtract"
-).split()
+)
 REDUCING = (
     "all any argmax argmin argsort cummax cummin cumprod cumsum logcumsumexp logsumexp max mean median min prod "
     "softmax sort std sum var"
-).split()
+)
 
 
 @pytest.mark.parametrize("shape", [(0,), (3, 0), (0, 2, 3)])
-@pytest.mark.parametrize("name", UNARY)
+@pytest.mark.parametrize("name", UNARY.split())
 def test_unary(name: str, shape: tuple[int, ...]) -> None:
     agree(lambda mx: getattr(mx, name)(mx.zeros(shape)))
 
 
-@pytest.mark.parametrize("name", BINARY)
+@pytest.mark.parametrize("name", BINARY.split())
 def test_binary(name: str) -> None:
     agree(lambda mx: getattr(mx, name)(mx.zeros((0,)), mx.zeros((0,))))
     agree(lambda mx: getattr(mx, name)(mx.zeros((3, 0)), 2.0))
@@ -43,7 +43,7 @@ def test_binary(name: str) -> None:
     agree(lambda mx: getattr(mx, name)(mx.zeros((0,)), mx.zeros((3,))))
 
 
-@pytest.mark.parametrize("name", REDUCING)
+@pytest.mark.parametrize("name", REDUCING.split())
 def test_reductions_and_scans(name: str) -> None:
     agree(lambda mx: getattr(mx, name)(mx.zeros((0,))))
     for shape in ((3, 0), (0, 3), (2, 0, 3)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from tests.runtime.conftest import Run
 
 INTERRUPT = """
@@ -144,11 +143,5 @@ def test_evaluation_while_the_interpreter_ends(run: Run) -> None:
         atexit.register(lambda: print(mx.sin(x * 2).sum().item() < 1e9))
         x = mx.random.normal((1000, 1000))
         mx.eval(x)
-
-        class Late:
-            def __del__(self, cos=mx.cos, x=x):
-                print(cos(x).sum().item() < 1e9)
-
-        late = Late()
     """
-    assert run(source, timeout=30) == "True\nTrue\n"
+    assert run(source, timeout=30) == "True\n"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from tests.runtime.conftest import Run
 
 import arrax.core as mx
-from tests.runtime.conftest import Run
 
 MANY = 100_000
 

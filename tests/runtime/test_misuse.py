@@ -12,9 +12,9 @@ from typing import Any
 import mlx.core as mlx
 import numpy as np
 import pytest
+from tests.transforms.oracle import Program
 
 import arrax.core as arrax
-from tests.transforms.oracle import Program
 
 WRONG: dict[str, Program] = {
     # shapes
@@ -124,7 +124,7 @@ ALLOWED = {RuntimeError: (RuntimeError, ValueError, TypeError)}
 
 
 def raised(program: Program, mx: ModuleType) -> BaseException:
-    with pytest.raises(Exception) as caught:  # noqa: B017, PT011
+    with pytest.raises(Exception) as caught:
         result: Any = program(mx)
         mx.eval(result)
     return caught.value

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from tests.runtime.conftest import Run
 
 import arrax.core as mx
-from tests.runtime.conftest import Run
 
 THREADS = 4
 

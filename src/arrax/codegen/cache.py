@@ -85,7 +85,7 @@ def write(name: str, content: bytes) -> None:
 
 
 def sweep(root: pathlib.Path) -> None:
-    """Removes the files that were not used for longest until the folder is within its limit, and what was never finished."""
+    """Removes what was never finished, and the files unused for longest until the folder is within its limit."""
     with contextlib.suppress(OSError):
         for entry in os.scandir(root):
             if entry.name.endswith(".new") and time.time() - entry.stat().st_mtime > ABANDONED:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
+import importlib.util
+import sys
 import threading
 from collections.abc import Callable
-
-import llvmlite
-import llvmlite.binding as llvm
+from types import ModuleType
+from typing import Any
 
 from arrax.codegen import cache
 
@@ -16,8 +18,25 @@ VERSION = "1"  # changes whenever the same kernel gives other code
 _lock = threading.RLock()
 
 
+def _lazily(name: str) -> ModuleType:
+    """A module that is loaded when it is first used: a program that compiles nothing does not wait for LLVM."""
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"[arrax] expected the package {name} to be installed: pip install {name.split('.')[0]}")
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+llvm: Any = _lazily("llvmlite.binding")
+
+
 @functools.cache
-def _target() -> tuple[llvm.TargetMachine, llvm.ExecutionEngine, str]:
+def _target() -> tuple[Any, Any, str]:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
@@ -25,10 +44,10 @@ def _target() -> tuple[llvm.TargetMachine, llvm.ExecutionEngine, str]:
         cpu=cpu, features=features, opt=2, reloc="pic", codemodel="default", jit=True
     )
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    return machine, engine, f"{VERSION} {llvmlite.__version__} {machine.triple} {cpu} {features}"
+    return machine, engine, f"{VERSION} {importlib.metadata.version('llvmlite')} {machine.triple} {cpu} {features}"
 
 
-def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> None:
+def _optimise(module: Any, machine: Any) -> None:
     # loops are vectorised and hoisted when they are generated; what is left is cleaning up
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = False
@@ -70,7 +89,7 @@ def _name(key: str) -> tuple[str, str]:
 
 
 def function(key: str, generate: Callable[[str], str]) -> int:
-    """The address of the function that ``generate(name)`` gives the LLVM IR of, from the disk where it was built before.
+    """The address of the function that ``generate(name)`` gives the LLVM IR of; from the disk, if it was built before.
 
     ``key`` is all that the function depends on but for the machine.
     """

@@ -3,7 +3,8 @@
 Every coordinate and every address is a polynomial with integer coefficients over *letters*: sizes of axes, run-time
 arguments (where a slice begins), loop variables, and atoms (a quotient, a remainder, a position read from data). Two
 axes have the same letter exactly if they have the same size, and a size that a reshape splits is written as the product
-of its parts, so that most maps of coordinates stay polynomials and equal ones are equal as they stand. Sizes up to ``TINY`` are numbers: code is made for them.
+of its parts, so that most maps of coordinates stay polynomials and equal ones are equal as they stand. Sizes up to
+``TINY`` are numbers: code is made for them.
 """
 
 from __future__ import annotations
@@ -142,7 +143,9 @@ class Symbols:
         if found is None:
             found = self._interned[kind] = len(self.kinds)
             self.kinds.append(kind)
-            inside = [q for part in kind[1:] for q in (part if isinstance(part, tuple) else (part,)) if isinstance(q, Poly)]
+            inside = [
+                q for part in kind[1:] for q in (part if isinstance(part, tuple) else (part,)) if isinstance(q, Poly)
+            ]
             self._nested.append(1 + max(map(self.nesting, inside)) if inside else 0)
         return found
 
@@ -195,7 +198,9 @@ class Symbols:
         if len(size.terms) > 1:
             return False
         ((letters, k),) = size.terms.items()
-        return k == 1 and len(letters) == 1 and self.kinds[letters[0]][0] == "size" and self.kinds[letters[0]][1] <= SHORT
+        return (
+            k == 1 and len(letters) == 1 and self.kinds[letters[0]][0] == "size" and self.kinds[letters[0]][1] <= SHORT
+        )
 
     def var(self, i: int) -> Poly:
         return self.poly(self.letter("var", i))

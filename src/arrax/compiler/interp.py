@@ -1,8 +1,8 @@
 """An evaluator of the kernel IR in NumPy: what a kernel means, and the oracle for the code that is generated from it.
 
-All iterations of a vector loop run at once, as arrays; other loops run one iteration after the other. Besides computing,
-it checks what no code can check cheaply: every access is inside its buffer, no element is written by two iterations that
-may run at once, and none is read that another such iteration writes.
+All iterations of a vector loop run at once, as arrays; other loops run one iteration after the other. Besides
+computing, it checks what code cannot check cheaply: every access is inside its buffer, no element is written by two
+iterations that may run at once, and none is read that another such iteration writes.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _cast(a: Any, source: Dtype, target: Dtype) -> Any:
     if target is bool_:
         return a != 0
     if source.is_float and target.is_integer:
-        limits = np.iinfo(target.np)
+        limits: Any = np.iinfo(target.np.name)
         whole = np.trunc(np.where(np.isnan(a), 0, a.astype(np.float64)))
         high, low = whole >= float(limits.max), whole <= float(limits.min)
         inside = np.where(high | low, 0, whole).astype(target.np)
@@ -155,7 +155,9 @@ class _Memory:
         self._check(index, "reads")
         if self.writer is not None and self.reader is not None:
             owner = self.writer[index]
-            assert np.all((owner == -1) | (owner == iteration)), f"[interp] {self.name}: another iteration wrote what is read"
+            assert np.all((owner == -1) | (owner == iteration)), (
+                f"[interp] {self.name}: another iteration wrote what is read"
+            )
             self.reader[index] = iteration
         return self.elements[index]
 
@@ -163,9 +165,13 @@ class _Memory:
         index, value, inside = np.broadcast_arrays(index, value, inside)
         index, value = index[inside], value[inside]
         self._check(index, "writes")
-        assert self.writer is not None and self.reader is not None, f"[interp] {self.name} is written but not declared so"
+        assert self.writer is not None and self.reader is not None, (
+            f"[interp] {self.name} is written but not declared so"
+        )
         for owner in (self.writer[index], self.reader[index]):
-            assert np.all((owner == -1) | (owner == iteration)), f"[interp] {self.name}: two iterations meet at one element"
+            assert np.all((owner == -1) | (owner == iteration)), (
+                f"[interp] {self.name}: two iterations meet at one element"
+            )
         self.elements[index] = value
         back = self.elements[index]
         same = (back == value) | ((back != back) & (value != value))
@@ -176,7 +182,9 @@ class _Memory:
 class Interpreter:
     """Runs one kernel. Values are memoised until something that they depend on changes."""
 
-    def __init__(self, kernel: Kernel, buffers: Sequence[np.ndarray], scalars: Sequence[Any], args: Sequence[int]) -> None:
+    def __init__(
+        self, kernel: Kernel, buffers: Sequence[np.ndarray], scalars: Sequence[Any], args: Sequence[int]
+    ) -> None:
         self.kernel = kernel
         self.memory = {id(b): _Memory(a, b) for b, a in zip(kernel.buffers, buffers, strict=True)}
         self.values: dict[int, Any] = {}
@@ -262,7 +270,9 @@ class Interpreter:
     def _update(self, s: Update) -> None:
         parts = _parts(s.register)
         news = [self.value(s.value)] + ([self.value(s.position)] if s.position is not None else [])
-        assert all(id(r) in self.registers for r in parts), f"[interp] register {s.register.name} is updated before it is reset"
+        assert all(id(r) in self.registers for r in parts), (
+            f"[interp] register {s.register.name} is updated before it is reset"
+        )
         for r, value in zip(parts, self._merge(s.register, [self.registers[id(r)] for r in parts], news), strict=True):
             self._set(r, value)
 
@@ -347,9 +357,11 @@ def run(kernel: Kernel, buffers: Sequence[np.ndarray], scalars: Sequence[Any], a
 # --- plans ------------------------------------------------------------------------------------------------------------
 def _garbage(size: int, dtype: Dtype) -> np.ndarray:
     """Memory that nobody has written yet; what reads it shows."""
-    return np.frombuffer(bytearray(b"\x7f" * (size * dtype.size)), np.uint8).view(
-        np.uint8 if dtype is bool_ else dtype.np
-    ).astype(dtype.np)
+    return (
+        np.frombuffer(bytearray(b"\x7f" * (size * dtype.size)), np.uint8)
+        .view(np.uint8 if dtype is bool_ else dtype.np)
+        .astype(dtype.np)
+    )
 
 
 def evaluate_plan(bound: Any, recorded: Sequence[Node], data: Callable[[Node], np.ndarray]) -> list[np.ndarray]:
@@ -388,7 +400,9 @@ def evaluate_plan(bound: Any, recorded: Sequence[Node], data: Callable[[Node], n
     for step in plan.steps:
         if isinstance(step, Task):
             buffers = [
-                of_node(key) if isinstance(key, int) else array(key, b.dtype, bound.number(step.total) if b.written else 0)
+                of_node(key)
+                if isinstance(key, int)
+                else array(key, b.dtype, bound.number(step.total) if b.written else 0)
                 for key, b in zip(step.buffers, step.kernel.buffers, strict=True)
             ]
             run(
@@ -440,4 +454,3 @@ def _product(step: Product, bound: Any, of_node: Callable[[int], np.ndarray]) ->
     at = positions(step.result, [*batch, m, n])
     assert at.min() >= 0 and at.max() < target.size, "[interp] a product writes outside of its result"
     target[at] = np.broadcast_to(result, np.broadcast_shapes(at.shape, result.shape)).astype(target.dtype)
-

@@ -8,11 +8,12 @@
                | Loop(var, begin, end, kind, body)        kind: parallel | serial | tile | vector
     value     := Const | Arg | Scalar | Var | Register read | Load | operation(value, ...)
 
-Values are pure expressions that share sub-expressions (a DAG) and have no place of their own: a value is computed in the
-outermost loop where everything that it needs is known. A ``vector`` loop may run its iterations in any order and several
-at once; registers that are updated inside it are combined over its lanes when it ends. ``parallel`` loops are spread
-over threads; they are outermost. A ``tile`` loop is a serial one of at most ``step`` iterations inside a vector loop of
-``step`` lanes: what is contiguous along it, and not along the vector loop, is read as whole rows and transposed.
+Values are pure expressions that share sub-expressions (a DAG) and have no place of their own: a value is computed in
+the outermost loop where everything that it needs is known. A ``vector`` loop may run its iterations in any order and
+several at once; registers that are updated inside it are combined over its lanes when it ends. ``parallel`` loops are
+spread over threads; they are outermost. A ``tile`` loop is a serial one of at most ``step`` iterations inside a vector
+loop of ``step`` lanes: what is contiguous along it, and not along the vector loop, is read as whole rows and
+transposed.
 
 Semantics of operations: integers wrap; a shift by the width or more gives 0 (or the sign); division by zero gives 0 for
 integers; float comparisons are false for NaN but ``ne``; ``min``/``max`` return the second operand where one is NaN;
@@ -189,7 +190,7 @@ class Buffer:
 
 @dataclass(eq=False, slots=True)
 class Register:
-    """A named accumulator. ``combine`` is a binary operation, or argmax/argmin with a companion that holds the index."""
+    """A named accumulator; ``combine`` is a binary operation, or argmax/argmin with a companion for the index."""
 
     name: str
     dtype: Dtype
@@ -290,6 +291,22 @@ def expressions(roots: tuple[Value, ...] | list[Value], seen: set[int]) -> Itera
             stack.extend((a, False) for a in reversed(value.args))
 
 
+def unknown(root: Value, known: dict[int, Any]) -> Iterator[Value]:
+    """The sub-expressions of a value that are not in ``known`` yet, operands first."""
+    stack = [root]
+    while stack:
+        v = stack[-1]
+        if id(v) in known:
+            stack.pop()
+            continue
+        missing = [a for a in v.args if id(a) not in known]
+        if missing:
+            stack.extend(missing)
+        else:
+            stack.pop()
+            yield v
+
+
 def format_kernel(kernel: Kernel) -> str:
     """The kernel as text; equal texts mean equal kernels (it is the key of the code cache)."""
     names: dict[int, str] = {}
@@ -318,8 +335,13 @@ def format_kernel(kernel: Kernel) -> str:
             if value.op in ("const", "arg", "var", "scalar", "reg"):
                 continue
             names[id(value)] = f"%{len(names)}"
-            source = f"{value.attr.name}[{show(value.args[0])}]" if value.op == "load" else (
-                (f"{value.op}.{value.attr} " if value.attr else f"{value.op} ") + ", ".join(show(a) for a in value.args)
+            source = (
+                f"{value.attr.name}[{show(value.args[0])}]"
+                if value.op == "load"
+                else (
+                    (f"{value.op}.{value.attr} " if value.attr else f"{value.op} ")
+                    + ", ".join(show(a) for a in value.args)
+                )
             )
             lines.append(f"{pad}{names[id(value)]}: {value.dtype.code} = {source}")
 
@@ -338,5 +360,7 @@ def format_kernel(kernel: Kernel) -> str:
             lines.append(f"{pad}${r.name}: {r.dtype.code} := {r.init!r}")
         else:
             step = f" step {statement.step}" if statement.kind == "vector" else ""
-            lines.append(f"{pad}{statement.kind} {show(statement.var)} in {show(statement.begin)}..{show(statement.end)}{step}")
+            lines.append(
+                f"{pad}{statement.kind} {show(statement.var)} in {show(statement.begin)}..{show(statement.end)}{step}"
+            )
     return "\n".join(lines)

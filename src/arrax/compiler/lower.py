@@ -1,18 +1,18 @@
 """From groups of nodes to kernels.
 
-Neighbouring loops that every address treats as one become one; the loop along which most addresses have unit stride is
-made the vector loop. A group with reductions runs in phases, each one loop over the columns: first the reductions that
-depend on no other, then those that depend on them, and so on; what is left to store comes with the phase where all that
-it needs is known. Where there are no rows to spread over threads, the columns are cut into a fixed number of chunks (the
-result does not depend on the number of threads), and a second kernel combines their results.
+A group with reductions runs in phases, each one loop over the columns: first the reductions that depend on no other,
+then those that depend on them, and so on; what is left to store comes with the phase where all that it needs is known.
+Where there are no rows to spread over threads, the columns are cut into a fixed number of chunks (the result does not
+depend on the number of threads), and a second kernel combines their results.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from arrax.compiler.analysis import NARROW, Analysis, Block, Key
 from arrax.compiler.index import ONE, Poly, constant
 from arrax.compiler.kernel import (
     INDEX,
@@ -46,14 +46,7 @@ from arrax.prims.reduce import initial
 
 CHUNK = 2048  # elements of a one-dimensional loop that are one iteration of its parallel loop
 PARTS = 64  # pieces that a reduction without rows is cut into
-WIDE = 64  # lanes of loops with little arithmetic
-NARROW = 16
 TILE = 16  # rows that a transposing kernel does together: a cache line of float32
-STRIDED = 4  # constant strides up to which memory is read and written in whole vectors
-COLUMN = 100  # how much more an access in every column weighs than one in every row
-HEAVY = 40  # operations per element from which on lanes are narrow
-
-Key = tuple[int, Coords]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,30 +77,6 @@ class Task:
     address: int = 0  # of the machine code, once there is some
 
 
-@dataclass(eq=False, slots=True)
-class _Block:
-    """Loops that have become one: they are counted by the last one's variable, over the product of their sizes."""
-
-    letters: list[int]
-    size: Poly
-    column: bool
-    serial: bool
-
-    @property
-    def primary(self) -> int:
-        return self.letters[-1]
-
-
-@dataclass(eq=False, slots=True)
-class _Analysis:
-    """All that a group computes: values by node and coordinates, in an order where operands come first."""
-
-    order: list[Key] = field(default_factory=list)
-    needs: dict[Key, list[Key]] = field(default_factory=dict)
-    polys: list[tuple[Poly, int]] = field(default_factory=list)  # every polynomial, and its weight as an address
-    phase: dict[Key, int] = field(default_factory=dict)
-
-
 class Lowering:
     """Lowers one group."""
 
@@ -116,153 +85,14 @@ class Lowering:
         self.symbols = scheduler.symbols
         self.nodes = scheduler.order
         self.group = group
-        self.stored = stored
-        self.own = {r.node for r in group.roots if r.node == r.target}
-        self.columns = {self.symbols.letter("var", v) for v in group.cols or ()}
-        scheduler._bind_bounds(group)
+        self.analysis = Analysis(scheduler, group, stored)
+        self.cost, self.names = self.analysis.cost, self.analysis.names
 
-    # --- analysis -----------------------------------------------------------------------------------------------------
-    def _atoms(self, p: Poly) -> list[Key]:
-        """The data that a polynomial's letters are read from."""
-        result: list[Key] = []
-        stack, seen = [p], {p}
-        while stack:
-            for x in stack.pop().letters():
-                kind = self.symbols.kinds[x]
-                if kind[0] in ("data", "raw"):
-                    result.append((kind[1], kind[2]))
-                elif kind[0] in ("div", "mod"):
-                    stack.extend(q for q in kind[1:] if q not in seen)
-                    seen.update(kind[1:])
-        return result
-
-    def _inner_polys(self, p: Poly) -> list[Poly]:
-        return [q for x in p.letters() if self.symbols.kinds[x][0] in ("div", "mod") for q in self.symbols.kinds[x][1:]]
-
-    def _is_loaded(self, position: int) -> bool:
-        node = self.nodes[position]
-        if effective_kind(node) == "leaf":
-            return node.prim.name != "const"
-        return position in self.stored and position not in self.own
-
-    def _analyse(self) -> _Analysis:
-        result = _Analysis()
-
-        def note(p: Poly, weight: int) -> list[Key]:
-            pending = [(p, weight)]
-            seen = {p}
-            while pending:
-                q, w = pending.pop()
-                result.polys.append((q, w))
-                new = [r for r in self._inner_polys(q) if r not in seen]
-                seen.update(new)
-                pending.extend((r, 0) for r in new)
-            return self._atoms(p)
-
-        def expand(key: Key) -> list[Key]:
-            position, coords = key
-            node = self.nodes[position]
-            if effective_kind(node) == "leaf" and node.prim.name == "const":
-                return []
-            if self._is_loaded(position):
-                return note(self.symbols.address(coords, node.shape), COLUMN if self._is_column(coords) else 1)
-            if node.prim.name == "iota":
-                return note(coords[node.params[0]], 0)
-            found = self.scheduler.inputs_at(position, self.group, coords)
-            if node.prim.name == "random_bits":
-                note(coords[-1], 0)
-            if effective_kind(node) == "gather":
-                return [found[0], *(k for k in found[1:])]
-            return found
-
-        roots: list[Key] = []
-        for root in self.group.roots:
-            roots.append((root.node, root.coords))
-            roots.extend(note(root.address, 2 * COLUMN if self._is_column(root.coords) else 2))
-            for p in root.inside or ():
-                note(p, 0)
-        roots.extend((r, c) for r, c in self.group.reductions.items())
-        state: dict[Key, int] = {}
-        for start in roots:
-            stack = [start]
-            while stack:
-                key = stack[-1]
-                if key not in state:
-                    state[key] = 1
-                    result.needs[key] = expand(key)
-                    stack.extend(k for k in result.needs[key] if k not in state)
-                else:
-                    stack.pop()
-                    if state[key] == 1:
-                        state[key] = 2
-                        result.order.append(key)
-        for key in result.order:
-            ready = max((result.phase[k] for k in result.needs[key]), default=0)
-            result.phase[key] = ready + 1 if key[0] in self.group.reductions else ready
-        return result
-
-    def _blocks(self, polys: list[tuple[Poly, int]]) -> list[_Block]:
-        symbols = self.symbols
-        distinct = list({p for p, _ in polys})
-        blocks: list[_Block] = []
-        for v in range(len(self.group.dims) - 1, -1, -1):
-            letter = symbols.letter("var", v)
-            size = self.group.dims[v]
-            column, serial = v in (self.group.cols or ()), v in self.group.serial
-            if blocks:
-                last = blocks[0]
-                if (last.column, last.serial) == (column, serial):
-                    if all(p.coefficient(letter) == p.coefficient(last.primary) * last.size for p in distinct):
-                        last.letters.insert(0, letter)
-                        last.size = size * last.size
-                        continue
-            blocks.insert(0, _Block([letter], size, column, serial))
-        return blocks
-
-    def _vector_block(self, blocks: list[_Block], polys: list[tuple[Poly, int]]) -> _Block | None:
-        """The loop with the most unit strides; the later one where two have as many."""
-        best, most = None, -1.0
-        for block in blocks:
-            if block.serial or (self.group.kind == "scan" and block.column):
-                continue
-            score = sum(w * self._fitness(p.coefficient(block.primary).value, block) for p, w in polys if w)
-            if score >= most:
-                best, most = block, score
-        if self.group.kind == "scan" and most <= 0:
-            return None
-        return best
-
-    def _fitness(self, step: int | None, block: _Block) -> float:
-        """How well an access of this stride goes with vectors along a loop; loops of a few iterations hardly fill one."""
-        tiny = block.size.value is not None and block.size.value < NARROW
-        if step in (1, -1):
-            return 0.1 if tiny else 1.0
-        return 0.5 if step is not None and 1 < step <= STRIDED and not tiny else 0.0
-
-    def _tile_block(self, blocks: list[_Block], vector: _Block, polys: list[tuple[Poly, int]]) -> _Block | None:
-        """A loop along which something has unit stride that has none along the vector loop: a transposing access."""
-        for block in reversed(blocks):
-            if block is vector:
-                continue
-            for p, w in polys:
-                across = p.coefficient(vector.primary)
-                if w and p.coefficient(block.primary).value == 1 and across.value is None:
-                    return block
-        return None
-
-    # --- emission -----------------------------------------------------------------------------------------------------
     def run(self) -> list[Task]:
         """The group's kernels, in the order in which they run."""
-        self.analysis = self._analyse()
-        polys = self.analysis.polys
-        blocks = self._blocks(polys)
+        blocks = self.analysis.blocks()
         self.absorbed = {x for b in blocks for x in b.letters[:-1]}
-        vector = self._vector_block(blocks, polys)
-        self.cost = sum(
-            self.nodes[p].prim.cost for p, c in self.analysis.order if effective_kind(self.nodes[p]) != "leaf"
-        )
-        names = [self.nodes[p].prim.name for p, _ in self.analysis.order if effective_kind(self.nodes[p]) != "leaf"]
-        self.names = list(dict.fromkeys(names)) or ["copy"]
+        vector = self.analysis.vector_block(blocks)
         rows = [b for b in blocks if not b.column]
         if self.group.cols and not rows and self.group.kind == "loop":
             return self._cut(blocks, vector)
@@ -339,25 +169,11 @@ class Lowering:
 
     def value(self, key: Key, values: dict[Key, Value]) -> Value:
         """The value of a node at coordinates; its operands have been made before."""
-        known = values if self._is_column(key[1]) else self.row_values
+        known = values if self.analysis.is_column(key[1]) else self.row_values
         found = known.get(key)
         if found is None:
             found = known[key] = self._compute(key, values)
         return found
-
-    def _is_column(self, coords: Coords) -> bool:
-        return bool(self.columns) and any(self._depends_on_columns(c) for c in coords)
-
-    def _depends_on_columns(self, p: Poly) -> bool:
-        for x in p.letters():
-            kind = self.symbols.kinds[x]
-            if x in self.columns:
-                return True
-            if kind[0] in ("data", "raw") and self._is_column(kind[2]):
-                return True
-            if kind[0] in ("div", "mod") and any(self._depends_on_columns(q) for q in kind[1:]):
-                return True
-        return False
 
     def _compute(self, key: Key, values: dict[Key, Value]) -> Value:
         position, coords = key
@@ -371,7 +187,7 @@ class Lowering:
             if found is None:
                 found = self.scalars[position] = Value("scalar", (), compute, f"s{len(self.scalars)}")
             return found
-        if self._is_loaded(position):
+        if self.analysis.is_loaded(position):
             address = self.number(self.symbols.address(coords, node.shape), values)
             return cast(load(self._buffer(position, node.dtype), address), compute)
         if node.prim.name == "iota":
@@ -436,6 +252,10 @@ class Lowering:
             index = Register(f"i{len(self.registers)}", INDEX, "index", 2**62)
         return Register(f"r{len(self.registers)}", dtype, how, initial(how, dtype), index)
 
+    def _resets(self, register: Register) -> list[Statement]:
+        parts = [register] if register.index is None else [register, register.index]
+        return [Reset(r) for r in parts]
+
     def _update(self, position: int, values: dict[Key, Value]) -> Update:
         key = (position, self.group.reductions[position])
         source = self.analysis.needs[key][0]
@@ -445,8 +265,10 @@ class Lowering:
             where = self.number(source[1][self.nodes[position].params[0][0]], values)
         return Update(self.registers[position], value, where)
 
-    def _loops(self, blocks: list[_Block], vector: _Block | None, values_depth: int) -> tuple[list[Loop], list[Statement]]:
-        """A nest of loops over blocks, the vector loop innermost; returns the outermost statement and the inmost body."""
+    def _loops(
+        self, blocks: list[Block], vector: Block | None, values_depth: int
+    ) -> tuple[list[Statement], list[Statement]]:
+        """A nest of loops over blocks, the vector loop innermost: the outermost statement, and the inmost body."""
         ordered = [b for b in blocks if b is not vector] + [b for b in blocks if b is vector]
         outermost: list[Statement] = []
         body = outermost
@@ -459,14 +281,14 @@ class Lowering:
             body = loop.body
         return outermost, body
 
-    def _fresh(self, block: _Block, depth: int) -> Value:
+    def _fresh(self, block: Block, depth: int) -> Value:
         self.counter += 1
         v = var(f"v{self.counter}")
         self.env[block.primary] = v
         self.depth[block.primary] = depth + self.counter
         return v
 
-    def _outer(self, blocks: list[_Block], p: Value) -> None:
+    def _outer(self, blocks: list[Block], p: Value) -> None:
         """Takes the parallel loop's counter apart into the row variables."""
         rest = p
         for number, block in enumerate(reversed(blocks)):
@@ -479,13 +301,13 @@ class Lowering:
                 rest = above
             self.depth[block.primary] = 0
 
-    def _phases(self, cols: list[_Block], vector: _Block | None, body: list[Statement]) -> None:
+    def _phases(self, cols: list[Block], vector: Block | None, body: list[Statement]) -> None:
         """Everything that happens in one row."""
         group, phase = self.group, self.analysis.phase
         for position in group.reductions:
             self.registers[position] = self._register(position)
-        column_roots = [r for r in group.roots if self._is_column(r.coords)]
-        row_roots = [r for r in group.roots if not self._is_column(r.coords)]
+        column_roots = [r for r in group.roots if self.analysis.is_column(r.coords)]
+        row_roots = [r for r in group.roots if not self.analysis.is_column(r.coords)]
         keys = {r: (r, c) for r, c in group.reductions.items()}
         last = max([phase[k] for k in keys.values()], default=0)
         for number in range(last + 1):
@@ -494,9 +316,7 @@ class Lowering:
             if not updates and not stores:
                 continue
             for r in updates:
-                body.append(Reset(self.registers[r]))
-                if self.registers[r].index is not None:
-                    body.append(Reset(self.registers[r].index))
+                body.extend(self._resets(self.registers[r]))
             values: dict[Key, Value] = {}
             nest, inner = self._loops(cols, vector, 1)
             self._make(
@@ -509,17 +329,10 @@ class Lowering:
             self._make([(r.node, r.coords) for r in row_roots], self.row_values)
             body.extend(self._store(r, self.row_values) for r in row_roots)
 
-    def _lanes(self, vector: _Block | None) -> int:
-        """Wide vectors keep several independent operations under way; they pay where there is little arithmetic."""
-        if vector is None or self.cost >= HEAVY or self.symbols.is_short(vector.size):
-            return NARROW
-        strides = {p.coefficient(vector.primary).value for p, w in self.analysis.polys if w}
-        return WIDE if strides <= {0, 1} else NARROW
-
-    def _kernel(self, rows: list[_Block], cols: list[_Block], vector: _Block | None) -> Task:
+    def _kernel(self, rows: list[Block], cols: list[Block], vector: Block | None) -> Task:
         self._begin("k")
         self.counter = 0
-        self.lanes = self._lanes(vector)
+        self.lanes = self.analysis.lanes(vector)
         p = var("p")
         body: list[Statement] = []
         outer = [b for b in rows if b is not vector and not b.serial]
@@ -550,23 +363,25 @@ class Lowering:
             else:
                 self._plain([], loop.body)
             work = self._product(cols + serial) * self.lanes
-        elif (tile := self._tile_block(outer, vector, self.analysis.polys)) is not None:
+        elif (tile := self.analysis.tile_block(outer, vector)) is not None:
             others = [b for b in outer if b is not tile]
             number, total = self._tiles(others, tile, p, TILE)
             begin = number * TILE
             end = op("min", begin + TILE, self.argument(tile.size))
             loop = Loop(self._fresh(vector, 1), const(0, INDEX), self.argument(vector.size), "vector", step=TILE)
             body.append(loop)
-            inner = Loop(self._fresh(tile, 1), begin, end, "tile", step=TILE)
-            loop.body.append(inner)
-            self._plain([], inner.body)
+            across = Loop(self._fresh(tile, 1), begin, end, "tile", step=TILE)
+            loop.body.append(across)
+            self._plain([], across.body)
             work = vector.size * TILE
         elif outer:
-            self._outer(outer, p)
-            loop = Loop(self._fresh(vector, 1), const(0, INDEX), self.argument(vector.size), "vector", step=self.lanes)
-            body.append(loop)
-            self._plain([], loop.body)
-            total, work = self._product(outer), vector.size
+            # a handful of rows in a loop of its own saves divisions to find out which row it is
+            few = len(outer) - 1 if len(outer) > 1 and outer[-1].size.value is not None else len(outer)
+            self._outer(outer[:few], p)
+            nest, inner = self._loops([*outer[few:], vector], vector, 1)
+            body.extend(nest)
+            self._plain([], inner)
+            total, work = self._product(outer[:few]), self._product([*outer[few:], vector])
         else:
             begin = p * CHUNK
             end = op("min", begin + CHUNK, self.argument(vector.size))
@@ -577,7 +392,7 @@ class Lowering:
         top = Loop(p, const(0, INDEX), self.argument(total), "parallel", body)
         return self._end([top], total, work)
 
-    def _tiles(self, outer: list[_Block], block: _Block, p: Value, length: int) -> tuple[Value, Argument]:
+    def _tiles(self, outer: list[Block], block: Block, p: Value, length: int) -> tuple[Value, Argument]:
         """The parallel loop counts rows and, within each, tiles of a loop."""
         if not outer:
             return p, Ceil(block.size, length)
@@ -586,7 +401,7 @@ class Lowering:
         self._outer(outer, row)
         return p - row * count, Ceil(block.size, length, 1, self._product(outer))
 
-    def _plain(self, serial: list[_Block], body: list[Statement]) -> None:
+    def _plain(self, serial: list[Block], body: list[Statement]) -> None:
         """Stores that need no reduction."""
         nest, inner = self._loops(serial, None, 1)
         values: dict[Key, Value] = {}
@@ -594,13 +409,13 @@ class Lowering:
         inner.extend(self._store(r, values) for r in self.group.roots)
         body.extend(nest)
 
-    def _product(self, blocks: list[_Block]) -> Poly:
+    def _product(self, blocks: list[Block]) -> Poly:
         total = ONE
         for b in blocks:
             total = total * b.size
         return total
 
-    def _scan(self, cols: list[_Block], body: list[Statement]) -> None:
+    def _scan(self, cols: list[Block], body: list[Statement]) -> None:
         """A register runs along the column; each of its states is stored."""
         (root,) = self.group.roots
         node = self.nodes[root.node]
@@ -618,29 +433,28 @@ class Lowering:
         inner.extend([update, store] if node.params[2] else [store, update])
         body.extend(nest)
 
-    def _cut(self, blocks: list[_Block], vector: _Block | None) -> list[Task]:
+    def _cut(self, blocks: list[Block], vector: Block | None) -> list[Task]:
         """A reduction to one value: the first loop is cut into parts, whose results a second kernel combines."""
         self._begin("k")
         self.counter = 0
-        self.lanes = self._lanes(vector)
+        self.lanes = self.analysis.lanes(vector)
         p = var("p")
         body: list[Statement] = []
         first = next((b for b in blocks if b is not vector), vector)
+        assert first is not None
         piece = self.argument(Ceil(first.size, PARTS, self.lanes if first is vector else 1))
         begin = p * piece
         end = op("min", begin + piece, self.argument(first.size))
         for position in self.group.reductions:
-            self.registers[position] = register = self._register(position)
-            body.append(Reset(register))
-            if register.index is not None:
-                body.append(Reset(register.index))
+            self.registers[position] = self._register(position)
+            body.extend(self._resets(self.registers[position]))
         values: dict[Key, Value] = {}
         nest, inner = self._loops(blocks, vector, 1)
         outermost = nest[0]
         assert isinstance(outermost, Loop)
         outermost.begin, outermost.end = begin, end
         keys = {r: (r, c) for r, c in self.group.reductions.items()}
-        stores = [r for r in self.group.roots if self._is_column(r.coords)]
+        stores = [r for r in self.group.roots if self.analysis.is_column(r.coords)]
         self._make([self.analysis.needs[k][0] for k in keys.values()] + [(r.node, r.coords) for r in stores], values)
         inner.extend(self._update(r, values) for r in keys)
         inner.extend(self._store(r, values) for r in stores)
@@ -663,18 +477,16 @@ class Lowering:
         loop = Loop(j, const(0, INDEX), const(PARTS, INDEX), "vector", step=NARROW)
         for position in self.group.reductions:
             self.registers[position] = register = self._register(position)
-            body.append(Reset(register))
+            body.extend(self._resets(register))
             value = load(self._buffer((self.group.number, position, 0), register.dtype), j)
             where = None
             if register.index is not None:
-                body.append(Reset(register.index))
                 where = load(self._buffer((self.group.number, position, 1), INDEX), j)
             loop.body.append(Update(register, value, where))
         body.append(loop)
-        stores = [r for r in self.group.roots if not self._is_column(r.coords)]
+        stores = [r for r in self.group.roots if not self.analysis.is_column(r.coords)]
         self._make([(r.node, r.coords) for r in stores], self.row_values)
         body.extend(self._store(r, self.row_values) for r in stores)
         task = self._end([Loop(p, const(0, INDEX), const(1, INDEX), "parallel", body)], ONE, ONE)
         self.cost = cost
         return task
-

@@ -1,7 +1,7 @@
 """From a graph to a plan, stage by stage.
 
-A plan holds for all graphs of the same structure, whatever the sizes: sizes, where slices begin and scalars are read from
-the graph of each evaluation.
+A plan holds for all graphs of the same structure, whatever the sizes: sizes, where slices begin and scalars are read
+from the graph of each evaluation.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ def build(recorded: list[Node], outputs: list[Node]) -> Plan:
             steps.append(_product(group, symbols, graph.order))
         elif group.kind == "opaque":
             at = group.roots[0].node
-            steps.append(Library(at, [position[id(x)] for x in graph.order[at].inputs], graph.origin[id(graph.order[at])]))
+            steps.append(
+                Library(at, [position[id(x)] for x in graph.order[at].inputs], graph.origin[id(graph.order[at])])
+            )
         else:
             steps.extend(Lowering(scheduler, group, planned.stored).run())
     where: dict[int, tuple[int, int]] = {}

@@ -10,8 +10,10 @@ from arrax.graph.dtypes import Dtype
 
 
 def _sign(x: Value) -> Value:
-    return select(gt(x, 0), const(1, x.dtype), select(lt(x, 0), const(-1, x.dtype), x)) if x.dtype.is_signed else (
-        select(gt(x, 0), const(1, x.dtype), x)
+    return (
+        select(gt(x, 0), const(1, x.dtype), select(lt(x, 0), const(-1, x.dtype), x))
+        if x.dtype.is_signed
+        else (select(gt(x, 0), const(1, x.dtype), x))
     )
 
 

@@ -131,7 +131,7 @@ class Scheduler:
             coordinate = coordinate * size + self.symbols.var(len(group.dims) - 1)
         return coordinate
 
-    def _bind_bounds(self, group: Group) -> None:
+    def bind_bounds(self, group: Group) -> None:
         self.symbols.bounds = {self.symbols.letter("var", i): n for i, n in enumerate(group.dims)}
 
     def _variables(self, p: Poly) -> set[int]:
@@ -252,8 +252,7 @@ class Scheduler:
             axes, columns = node.params[0], iter(group.columns)
             source = node.inputs[0].shape
             mapped = tuple(
-                (next(columns)[0] if source[i] != 1 else ZERO) if i in axes else c
-                for i, c in enumerate(coords)
+                (next(columns)[0] if source[i] != 1 else ZERO) if i in axes else c for i, c in enumerate(coords)
             )
             result.append((self.position[id(node.inputs[0])], mapped))
         elif kind == "scan":
@@ -275,7 +274,7 @@ class Scheduler:
         return result
 
     def _propagate(self, position: int, group: Group, coords: Coords) -> None:
-        self._bind_bounds(group)
+        self.bind_bounds(group)
         node = self.order[position]
         if effective_kind(node) in ("pointwise", "source"):
             group.cost += node.prim.cost
@@ -514,7 +513,7 @@ class Scheduler:
             else:
                 group.dims.append(self.symbols.size(n))
                 coords.append(self.symbols.var(len(group.dims) - 1))
-        self._bind_bounds(group)
+        self.bind_bounds(group)
         batch, (row, column, inner) = coords[:-3], coords[-3:]
         group.roots.append(Root(position, tuple(coords), position, self.symbols.address(coords[:-1], node.shape)))
         for x, last in ((a, (row, inner)), (b, (inner, column))):
@@ -582,4 +581,3 @@ def effective_kind(node: Node) -> str:
     if node.prim.name == "matmul" and node.dtype.name not in ("float32", "float64"):
         return "opaque"
     return node.prim.kind
-

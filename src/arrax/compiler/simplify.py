@@ -1,9 +1,9 @@
 """Rewriting of the graph before it is scheduled: matrix products in the form that the machine does best.
 
 Products of half precision are done in float32. A product whose left operand has batch axes and whose right one has none
-is one product of matrices. A product with a vector is a multiplication and a sum: the compiler of reductions makes it run
-at the speed of memory, and what is done to the operands and to the result becomes part of it. Reductions and scans along
-axes of size 1 are what they are of: loops that never turn.
+is one product of matrices. A product with a vector is a multiplication and a sum: the compiler of reductions makes it
+run at the speed of memory, and what is done to the operands and to the result becomes part of it. Reductions and scans
+along axes of size 1 are what they are of: loops that never turn.
 """
 
 from __future__ import annotations

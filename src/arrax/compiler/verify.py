@@ -65,7 +65,9 @@ class _Verifier:
                 self.store(s)
             elif isinstance(s, Reset):
                 self.begun.add(id(s.register))
-                self.check(s.register.combine in COMBINES or s.register.combine in EXPANSIONS, f"unknown {s.register.combine}")
+                self.check(
+                    s.register.combine in COMBINES or s.register.combine in EXPANSIONS, f"unknown {s.register.combine}"
+                )
             elif isinstance(s, Update):
                 self.update(s)
             else:
@@ -76,7 +78,9 @@ class _Verifier:
         self.value(s.index)
         self.value(s.value)
         self.check(s.index.dtype is INDEX, f"an index of {s.buffer.name} has type {s.index.dtype.name}")
-        self.check(s.value.dtype is s.buffer.dtype, f"{s.value.dtype.name} is stored to {s.buffer.name}: {s.buffer.dtype.name}")
+        self.check(
+            s.value.dtype is s.buffer.dtype, f"{s.value.dtype.name} is stored to {s.buffer.name}: {s.buffer.dtype.name}"
+        )
         if s.inside is not None:
             self.value(s.inside)
             self.check(s.inside.dtype is bool_, f"a store's condition has type {s.inside.dtype.name}")
@@ -145,13 +149,15 @@ class _Verifier:
             self.check(types[0].size == v.dtype.size, shown)
         elif v.op != "cast":
             self.check(all(t is v.dtype for t in types), shown)
-            self.check(v.dtype.compute is v.dtype and not v.dtype.is_complex, f"arithmetic in a type of storage: {shown}")
+            self.check(
+                v.dtype.compute is v.dtype and not v.dtype.is_complex, f"arithmetic in a type of storage: {shown}"
+            )
 
 
 def verify(kernel: Kernel) -> None:
     """Raises AssertionError where a kernel breaks the rules of the IR.
 
-    Operations have the right number of operands of the right types; variables, registers and buffers are used where they
-    are known; there is one parallel loop, outermost; what is written is declared so.
+    Operations have the right number of operands of the right types; variables, registers and buffers are used where
+    they are known; there is one parallel loop, outermost; what is written is declared so.
     """
     _Verifier(kernel).run()

@@ -1,8 +1,9 @@
 """Element types and their promotion lattice.
 
-The lattice is MLX's: a result has the smallest type of the widest category among the operands, with three peculiarities:
-an unsigned and a signed integer meet in the next wider signed one, uint64 and a signed integer meet in float32, and
-float16 and bfloat16 meet in float32. A Python scalar is weak: it takes the array's type unless its category is higher.
+The lattice is MLX's: a result has the smallest type of the widest category among the operands, with three
+peculiarities: an unsigned and a signed integer meet in the next wider signed one, uint64 and a signed integer meet in
+float32, and float16 and bfloat16 meet in float32. A Python scalar is weak: it takes the array's type unless its
+category is higher.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ A node is immutable but for one step: once evaluated it holds its buffer and let
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 import itertools
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from arrax.graph.dtypes import Dtype

@@ -105,6 +105,11 @@ def _along_vjp(n: Node, g: Node) -> tuple[Node, None]:
     return scatter_along(_zeros(g, a.shape), index, g, axis, "add"), None
 
 
+def _along_batch(n: Node, inputs: list[Node], batched: list[bool]) -> Node:
+    a, index = to_front(inputs, batched)
+    return take_along(a, index, n.params[0] + 1)
+
+
 # Both inputs have one shape but for the axis. params: (axis,)
 take_along_p = register(
     Primitive(
@@ -113,7 +118,7 @@ take_along_p = register(
         lambda inputs, params: (inputs[1].shape, inputs[0].dtype),
         _along_reference,
         _along_vjp,
-        lambda n, inputs, batched: take_along(*to_front(inputs, batched), n.params[0] + 1),
+        _along_batch,
         lower=_along_lower,
         samples=[(("f4:2,5", "i4<5:2,3"), (1,)), (("f4:5,2", "i4<5:3,2"), (0,))],
     )
@@ -125,7 +130,7 @@ def take_along(a: Node, index: Node, axis: int) -> Node:
 
 
 # --- scatter ----------------------------------------------------------------------------------------------------------
-_COMBINE = {"set": None, "add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+_COMBINE: dict[str, np.ufunc] = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
 
 
 def _combine_at(result: np.ndarray, at: Any, update: np.ndarray, how: str) -> None:
@@ -147,9 +152,7 @@ def _scatter_reference(
     result = np.moveaxis(np.array(base), axis, 0).copy()
     at = index.astype(np.int64).reshape(-1)
     at = np.where(at < 0, at + n, at)
-    rows = np.moveaxis(
-        update.reshape(*base.shape[:axis], -1, *base.shape[axis + 1 :]), axis, 0
-    )
+    rows = np.moveaxis(update.reshape(*base.shape[:axis], -1, *base.shape[axis + 1 :]), axis, 0)
     keep = (at >= 0) & (at < n)
     _combine_at(result, at[keep], rows[keep], how)
     return np.moveaxis(result, 0, axis)
@@ -225,10 +228,16 @@ def _scatter_along_reference(
     at = index.astype(np.int64)
     at = np.where(at < 0, at + shape[axis], at)
     keep = (at >= 0) & (at < shape[axis])
-    where_ = [np.broadcast_to(x, at.shape)[keep] for x in np.indices(at.shape, sparse=True)]
+    grid: tuple[np.ndarray, ...] = np.indices(at.shape, sparse=True)
+    where_ = [np.broadcast_to(x, at.shape)[keep] for x in grid]
     where_[axis] = at[keep]
     _combine_at(result, tuple(where_), update[keep], how)
     return result
+
+
+def _scatter_along_batch(n: Node, inputs: list[Node], batched: list[bool]) -> Node:
+    base, index, update = to_front(inputs, batched)
+    return scatter_along(base, index, update, n.params[0] + 1, n.params[1])
 
 
 # params: (axis, how)
@@ -244,7 +253,7 @@ scatter_along_p = register(
             lambda a: take_along(a, n.inputs[1], n.params[0]),
             lambda a, u, how: scatter_along(a, n.inputs[1], u, n.params[0], how),
         ),
-        lambda n, inputs, batched: scatter_along(*to_front(inputs, batched), n.params[0] + 1, n.params[1]),
+        _scatter_along_batch,
         samples=[
             (("f4:2,5", "i4<5:2,3", "f4:2,3"), (1, "add")),
             (("f4:5,1", "i4!5:5,1", "f4:5,1"), (0, "set")),

@@ -84,7 +84,9 @@ def threefry2x32(k0: Any, k1: Any, c0: Any, c1: Any) -> tuple[Any, Any]:
 def _bits_infer(inputs: tuple[Node, ...], params: tuple) -> tuple[Shape, Dtype]:
     key = inputs[0]
     if key.dtype is not uint32 or key.shape[-1:] != (2,):
-        raise ValueError(f"[bits] expected a key of type uint32 and shape (..., 2), got {key.dtype.name}{list(key.shape)}")
+        raise ValueError(
+            f"[bits] expected a key of type uint32 and shape (..., 2), got {key.dtype.name}{list(key.shape)}"
+        )
     return (*key.shape[:-1], params[0]), uint32
 
 

@@ -19,6 +19,29 @@ def _argsort_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray)
     return np.argsort(a, axis=params[0], kind="stable").astype(np.uint32)
 
 
+def _sort_rows(a: np.ndarray, out: np.ndarray) -> None:
+    out[...] = a
+    out.sort(axis=-1)
+
+
+def _argsort_rows(a: np.ndarray, out: np.ndarray) -> None:
+    """Sorts (value, position) pairs as 64-bit integers: stable, and many times as fast as a stable sort of indices."""
+    if a.dtype.itemsize > 4 or a.dtype.kind == "c":
+        out[...] = np.argsort(a, axis=-1, kind="stable")
+        return
+    if a.dtype.kind in "iub":
+        order = a.astype(np.int64)
+    else:
+        wide = a.astype(np.float32) + np.float32(0)  # the two zeros are equal
+        wide[np.isnan(wide)] = np.nan
+        bits = wide.view(np.int32)
+        order = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
+    order <<= 32
+    order |= np.arange(a.shape[-1], dtype=np.int64)
+    order.sort(axis=-1)
+    out[...] = order & 0xFFFFFFFF
+
+
 def _sort_vjp(n: Node, g: Node) -> tuple[Node]:
     axis = n.params[0]
     order = argsort(n.inputs[0], axis)
@@ -36,6 +59,7 @@ sort_p = register(
         _sort_reference,
         _sort_vjp,
         lambda n, inputs, batched: sort(inputs[0], n.params[0] + 1),
+        lower=_sort_rows,
         samples=[(("f4:5",), (0,)), (("f4:2,5",), (1,)), (("f4:5,2",), (0,))],
     )
 )
@@ -49,6 +73,7 @@ argsort_p = register(
         _argsort_reference,
         NONDIFF,
         lambda n, inputs, batched: argsort(inputs[0], n.params[0] + 1),
+        lower=_argsort_rows,
         samples=[(("f4:5",), (0,)), (("f4:2,5",), (1,)), (("f4:5,2",), (0,))],
     )
 )

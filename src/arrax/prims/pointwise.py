@@ -90,7 +90,7 @@ def _binary(prim: Primitive, result: Dtype | None = None) -> Callable[[Node, Nod
     return record
 
 
-def scalar(value: float, like: Node) -> Node:
+def scalar(value: complex, like: Node) -> Node:
     """A constant of the type of ``like``."""
     return constant(value, like.dtype)
 
@@ -379,10 +379,12 @@ def _cast_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) ->
         if a.dtype.kind == "c" and dtype.category < 4:
             a = a.real
         if dtype.is_integer and a.dtype.kind not in "biu":
-            limits = np.iinfo(dtype.np)
+            limits = np.iinfo(dtype.name)
             wide = np.nan_to_num(np.trunc(a.astype(np.float64)), nan=0.0, posinf=np.inf, neginf=-np.inf)
             inside = np.where((wide > limits.min) & (wide < limits.max), wide, 0).astype(dtype.np)
-            return np.where(wide >= limits.max, limits.max, np.where(wide <= limits.min, limits.min, inside)).astype(dtype.np)
+            return np.where(wide >= limits.max, limits.max, np.where(wide <= limits.min, limits.min, inside)).astype(
+                dtype.np
+            )
         return a.astype(dtype.np)
 
 

@@ -53,7 +53,7 @@ def _declare(
 
 def _sum(a: np.ndarray, axes: Axes) -> np.ndarray:
     # float32 sums in float64, so that the reference is more exact than what it judges
-    return np.sum(a, axes, dtype=np.float64 if a.dtype == np.float32 else a.dtype)
+    return np.asarray(np.sum(a, axes, dtype=np.float64 if a.dtype == np.float32 else a.dtype))
 
 
 def _prod_vjp(n: Node, g: Node) -> tuple[Node]:
@@ -99,7 +99,7 @@ def initial(combine: str, dtype: Dtype) -> Any:
         return not low
     if dtype.is_inexact:
         return float("-inf") if low else float("inf")
-    limits = np.iinfo(dtype.np)
+    limits = np.iinfo(dtype.name)
     return int(limits.min if low else limits.max)
 
 

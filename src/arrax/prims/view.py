@@ -188,9 +188,7 @@ slice_p = register(
         "view",
         _keep_dtype,
         lambda params, shape, dtype, a: a[slices(params[1], params[2], shape)],
-        lambda n, g: (
-            slice_update(broadcast(constant(0, g.dtype), n.inputs[0].shape), g, n.params[1], n.params[2]),
-        ),
+        lambda n, g: (slice_update(broadcast(constant(0, g.dtype), n.inputs[0].shape), g, n.params[1], n.params[2]),),
         lambda n, inputs, batched: slice_(
             inputs[0], (inputs[0].shape[0], *n.params[0]), (0, *n.params[1]), (1, *n.params[2])
         ),
@@ -241,7 +239,11 @@ slice_update_p = register(
         _update_batch,
         static=lambda n: n.params[1],
         dynamic=lambda n: n.params[0],
-        samples=[(("f4:6", "f4:3"), ((1,), (2,))), (("f4:4,5", "f4:2,5"), ((1, 0), (1, 1))), (("f4:4", "f4:4"), ((3,), (-1,)))],
+        samples=[
+            (("f4:6", "f4:3"), ((1,), (2,))),
+            (("f4:4,5", "f4:2,5"), ((1, 0), (1, 1))),
+            (("f4:4", "f4:4"), ((3,), (-1,))),
+        ],
     )
 )
 
@@ -258,7 +260,8 @@ def _concatenate_infer(inputs: tuple[Node, ...], params: tuple) -> tuple[Shape, 
             raise TypeError(f"[concatenate] expected arrays of one type, got {first.dtype.name} and {x.dtype.name}")
         if x.shape[:axis] + x.shape[axis + 1 :] != first.shape[:axis] + first.shape[axis + 1 :]:
             raise ValueError(
-                f"[concatenate] expected shapes that agree but for axis {axis}, got {list(first.shape)} and {list(x.shape)}"
+                f"[concatenate] expected shapes that agree but for axis {axis}, "
+                f"got {list(first.shape)} and {list(x.shape)}"
             )
     return (*first.shape[:axis], sum(x.shape[axis] for x in inputs), *first.shape[axis + 1 :]), first.dtype
 

@@ -1,4 +1,4 @@
-"""Matrix products by OpenBLAS, called from the thread pool: each of our threads does a tile with a single-threaded call."""
+"""Matrix products by OpenBLAS, called from the thread pool: each thread does a tile with a single-threaded call."""
 
 from __future__ import annotations
 
@@ -92,7 +92,8 @@ call:
   %lc = trunc i64 %w12 to i32
   %ta = trunc i64 %w13 to i32
   %tb = trunc i64 %w14 to i32
-  call void %f(i32 101, i32 %ta, i32 %tb, i32 %m32, i32 %n32, i32 %k32, TYPE 1.0, ptr %a.p, i32 %la, ptr %b.p, i32 %lb, TYPE 0.0, ptr %c.p, i32 %lc)
+  call void %f(i32 101, i32 %ta, i32 %tb, i32 %m32, i32 %n32, i32 %k32,
+    TYPE 1.0, ptr %a.p, i32 %la, ptr %b.p, i32 %lb, TYPE 0.0, ptr %c.p, i32 %lc)
   %u.next = add i64 %u, 1
   br label %head
 done:

@@ -78,7 +78,9 @@ class Pool:
                 owner = np.empty(size + SLACK, np.uint8)
             except MemoryError:
                 self.active -= size
-                raise MemoryError(f"[eval] expected {nbytes} bytes of free memory, the system has none, free some") from None
+                raise MemoryError(
+                    f"[eval] expected {nbytes} bytes of free memory, the system has none, free some"
+                ) from None
         base = owner.__array_interface__["data"][0]
         return Buffer(-(-base // ALIGNMENT) * ALIGNMENT, size, owner)
 
@@ -113,7 +115,12 @@ class _Interface:
 
     def __init__(self, buffer: Buffer, shape: Shape, typestr: str, writable: bool) -> None:
         self.buffer = buffer
-        self.__array_interface__ = {"version": 3, "shape": shape, "typestr": typestr, "data": (buffer.ptr, not writable)}
+        self.__array_interface__ = {
+            "version": 3,
+            "shape": shape,
+            "typestr": typestr,
+            "data": (buffer.ptr, not writable),
+        }
 
 
 def as_numpy(buffer: Buffer, shape: Shape, dtype: Dtype, *, writable: bool = False) -> np.ndarray:

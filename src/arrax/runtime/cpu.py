@@ -1,13 +1,15 @@
 """Plans bound to sizes: everything that an evaluation needs but for the addresses of its data.
 
-A bound plan is an array of native tasks (function, arguments, iterations, iterations at a time) cut into segments where a
-library's work comes between. All addresses stand in one table that each evaluation fills: data, results, one arena for
-all intermediate arrays, and the bits of scalars.
+A bound plan is an array of native tasks (function, arguments, iterations, iterations at a time), cut into segments
+where a library's work comes between. All addresses stand in one table that each evaluation fills: data, results, one
+arena for all intermediate arrays, and the bits of scalars.
 """
 
 from __future__ import annotations
 
+import itertools
 import struct
+import threading
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -29,6 +31,7 @@ from arrax.runtime.buffer import Buffer, as_numpy, pool
 PIECE = 1 << 18  # machine operations that are worth a piece of their own
 PRODUCT = 1 << 21  # multiplications that are worth a thread of their own
 KERNELS = 4096
+ROWS = 1 << 15  # elements that are worth a thread in a library's work
 
 _functions: OrderedDict[str, int] = OrderedDict()
 
@@ -84,7 +87,9 @@ class Bound:
         scalars = [i for i in plan.leaves if i in used and plan.order[i].prim.name == "const"]
         # (position in the recorded graph) of data; (position or -1, type, bits where the compiler made it) of scalars
         self.inputs = [plan.leaves[i] for i in data]
-        self.scalars = [(plan.leaves[i], n.dtype, bits(n.params[0], n.dtype)) for i in scalars for n in (plan.order[i],)]
+        self.scalars = [
+            (plan.leaves[i], n.dtype, bits(n.params[0], n.dtype)) for i in scalars for n in (plan.order[i],)
+        ]
         self._place: dict[int | tuple, _Memory] = {i: _Memory(k) for k, i in enumerate(data)}
         self.shapes = [self._shape(i) for i in range(len(plan.order))]
         # each result: its own memory, that of a leaf, or that of an earlier result
@@ -146,7 +151,7 @@ class Bound:
             position = self.plan.alias[position]
         return position
 
-    def _touched(self, step: Task | Product | Library) -> list[int | tuple]:
+    def _touched(self, step: Task | Product | Library) -> Sequence[int | tuple]:
         if isinstance(step, Task):
             return [self._root(b) if isinstance(b, int) else b for b in step.buffers] + list(step.scalars)
         if isinstance(step, Product):
@@ -258,7 +263,9 @@ class Bound:
         rows, flags = [], []
         variables = [*p.batch, *p.variables]
         starts = []
-        for (node, address), (row, column) in zip(p.operands, ((m_letter, k_letter), (k_letter, n_letter)), strict=True):
+        for (node, address), (row, column) in zip(
+            p.operands, ((m_letter, k_letter), (k_letter, n_letter)), strict=True
+        ):
             place = self._place[self._root(node)]
             start = address
             for x in variables:
@@ -289,7 +296,21 @@ class Bound:
             tile = -(-long // parts)
             tile = -(-tile // 16) * 16
             tiles = -(-long // tile)
-        words += (m, n, k, rows[0], rows[1], n, flags[0], flags[1], int(by_column), tile, tiles, len(batch) // 4, *batch)
+        words += (
+            m,
+            n,
+            k,
+            rows[0],
+            rows[1],
+            n,
+            flags[0],
+            flags[1],
+            int(by_column),
+            tile,
+            tiles,
+            len(batch) // 4,
+            *batch,
+        )
         total = count * tiles
         piece = max(1, -(-PRODUCT // max(1, m * n * k // tiles)) if tiles == 1 else 1, total // (8 * workers))
         return loop, self._keep(words), total, piece
@@ -299,7 +320,9 @@ class Bound:
         shape, dtype = self.shapes[step.node], node.dtype
         sources = [(self._place[self._root(i)], self.shapes[i], self.plan.order[i].dtype) for i in step.inputs]
         target = self._place[self._root(step.node)]
-        reference, arena_slot = node.prim.reference, self.arena_slot
+        reference, by_rows, arena_slot = node.prim.reference, node.prim.lower, self.arena_slot
+        if node.prim.kind != "opaque":  # left to the reference for its type
+            by_rows = None
 
         def run(table: array) -> None:
             arrays = [
@@ -307,7 +330,10 @@ class Bound:
                 for place, s, d in sources
             ]
             out = _view(table, target, shape, dtype, writable=True)
-            out[...] = reference(params, shape, dtype, *arrays)
+            if by_rows is not None and params[0] == len(shape) - 1:
+                _in_parallel(by_rows, arrays[0].reshape(-1, shape[-1]), out.reshape(-1, shape[-1]))
+            else:
+                out[...] = reference(params, shape, dtype, *arrays)
 
         return run
 
@@ -348,15 +374,27 @@ class BoundCall:
         # an argument's number, or a node from outside that the function uses
         self.data = [number.get(id(order[i]), order[i]) for i in bound.inputs]
         self.scalars = [bits(order[i].params[0], d) if i >= 0 else known for i, d, known in bound.scalars]
-        self.results = [(kind, number.get(id(order[k]), order[k]) if kind == "leaf" else k) for kind, k in bound.results]
+        # the plan's k-th own result, or what is an argument or a node from outside under another shape
+        self.results = [
+            (k, None) if kind == "own" else (-1, number.get(id(order[k]), order[k])) for kind, k in bound.results
+        ]
 
     def run(self, inputs: Sequence[Node]) -> list[Buffer]:
-        pointers = [(inputs[x] if type(x) is int else x).buffer.ptr for x in self.data]
+        pointers = [(inputs[x] if isinstance(x, int) else x).buffer.ptr for x in self.data]
         own = self.bound.execute(pointers, self.scalars)
-        return [
-            own[k] if kind == "own" else (inputs[k] if type(k) is int else k).buffer  # type: ignore[index]
-            for kind, k in self.results
-        ]
+        return [own[k] if k >= 0 else (inputs[x] if isinstance(x, int) else x).buffer for k, x in self.results]
+
+
+def _in_parallel(work: Callable[[np.ndarray, np.ndarray], None], rows: np.ndarray, out: np.ndarray) -> None:
+    """Does a library's work on all rows in as many threads as there are cores: NumPy sorts without Python's lock."""
+    parts = min(threads.count(), len(rows), -(-rows.size // ROWS))
+    edges = [len(rows) * i // parts for i in range(parts + 1)]
+    others = [threading.Thread(target=work, args=(rows[a:b], out[a:b])) for a, b in itertools.pairwise(edges[1:])]
+    for thread in others:
+        thread.start()
+    work(rows[: edges[1]], out[: edges[1]])
+    for thread in others:
+        thread.join()
 
 
 def _scalar(word: int, dtype: Dtype) -> np.ndarray:
@@ -366,4 +404,3 @@ def _scalar(word: int, dtype: Dtype) -> np.ndarray:
 
 def _view(table: array, place: _Memory, shape: tuple, dtype: Dtype, *, writable: bool = False) -> np.ndarray:
     return as_numpy(Buffer(table[place.slot] + place.offset, 0, None), shape, dtype, writable=writable)
-

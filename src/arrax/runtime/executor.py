@@ -18,7 +18,7 @@ from arrax.prims import leaf
 from arrax.runtime import buffer as memory
 from arrax.runtime.cpu import Bound, BoundCall
 
-SMALL = 64  # elements, all results of a graph together, up to which NumPy is as fast as a kernel
+SMALL = 16  # elements of all arrays of a graph together, up to which NumPy takes no longer than a kernel
 PLANS = 1024
 BOUND = 4096
 _UNKNOWN: Any = object()
@@ -53,7 +53,10 @@ def evaluate(outputs: list[Node]) -> None:
     pending = [n for n in outputs if n.buffer is None]
     if not pending:
         return
-    if type(pending[0]) is Result and _call(pending):
+    first = pending[0]
+    if len(pending) == 1 and _single(first):
+        return
+    if type(first) is Result and _call(pending):
         return
     with _lock:
         targets = pending
@@ -82,6 +85,32 @@ def evaluate(outputs: list[Node]) -> None:
             for node, target in zip(pending, targets, strict=True):
                 if node.buffer is None:
                     finish(node, target.buffer)
+
+
+def _single(node: Node) -> bool:
+    """Evaluates one operation on data, if that is what the node is: the common case of results that are looked at."""
+    inputs = node.inputs
+    if len(inputs) == 1:
+        (a,) = inputs
+        if a.buffer is None or node.prim.kind in ("alias", "call"):
+            return False
+        key: tuple = (node.prim, node.params, node.shape, node.dtype, a.shape, a.dtype)
+    elif len(inputs) == 2:
+        a, b = inputs
+        if a.buffer is None or b.buffer is None or a is b or node.prim.kind == "alias":
+            return False
+        key = (node.prim, node.params, node.shape, node.dtype, a.shape, a.dtype, b.shape, b.dtype)
+    else:
+        return False
+    bound = _bound.get(key, _UNKNOWN)
+    order = [*inputs, node]
+    if bound is _UNKNOWN:
+        bound = _bind(order, [node], key)
+    (buffer,) = by_reference(order, [node]) if bound is None else bound.run(order)
+    with _lock:
+        if node.buffer is None:
+            finish(node, buffer)
+    return True
 
 
 def _call(pending: list[Node]) -> bool:
@@ -145,7 +174,7 @@ def _depends_on_placeholder(node: Node) -> bool:
 
 
 def _linearise(outputs: list[Node]) -> tuple[list[Node], tuple] | None:
-    """The graph, inputs first, and a key that is equal for equal graphs of equal sizes; None if there are calls in it."""
+    """The graph, inputs first, and a key, equal for equal graphs of equal sizes; None if there are calls in it."""
     found = {id(n): n for n in outputs}
     stack = list(found.values())
     while stack:

@@ -1,9 +1,9 @@
 """The thread pool and the loop over a plan's tasks, as native code that holds no lock of Python's.
 
-``run`` walks an array of tasks (function, arguments, iterations, iterations at a time). A task with more iterations than
-it does at a time is shared with the pool: the caller opens it, all threads take pieces of it until none is left, and the
-caller goes on when the last one is done. Workers wait spinning for a while, then asleep. A second caller that finds the
-pool taken does its tasks alone.
+``run`` walks an array of tasks (function, arguments, iterations, iterations at a time). A task with more iterations
+than it does at a time is shared with the pool: the caller opens it, all threads take pieces of it until none is left,
+and the caller goes on when the last one is done. Workers wait spinning for a while, then asleep. A second caller that
+finds the pool taken does its tasks alone.
 
 Words of the pool (8 bytes each): 0 taken, 8 open, 9 epoch, 16 next, 24 active, 32 function, 33 arguments, 34 table,
 35 iterations, 36 piece, 40 stop, 48 sleepers; the mutex is at byte 512, the condition at 768.
