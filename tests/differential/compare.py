@@ -15,7 +15,14 @@ import arrax.core as arrax
 EPSILON = {"float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
 NOISE = 4  # roundings that an operation may do
 SAFETY = 24
-ROUNDINGS = {"forward": 1, "vmap": 1, "grad": 4}  # more where long sums are taken that the program does not show
+ROUNDINGS = {
+    "forward": 1,
+    "vmap": 1,
+    "compile": 1,
+    "grad": 4,
+    "jvp": 4,
+    "second": 16,
+}  # more where long sums are taken that the program does not show
 SMALLEST = {"float32": 1e-6, "float16": 2e-3, "bfloat16": 1.6e-2}  # sums with 1 in half precision
 
 Result = list[tuple[str, np.ndarray]]
@@ -69,7 +76,61 @@ def _batched(program: Program, mx: Any, wrap: Any) -> Any:
     return [mx.stack(list(outputs), 0) for outputs in zip(*rows, strict=True)]
 
 
-MODES: dict[str, Callable[[Program, Any, Any], Any]] = {"forward": _forward, "grad": _gradient, "vmap": _batched}
+def _compiled(program: Program, mx: Any, wrap: Any) -> Any:
+    """The second call of the compiled program, with other data than the first."""
+    f = program.function(wrap)
+    inputs = program.arrays(mx)
+    if mx is not arrax:
+        return f(mx, *inputs)
+    g = mx.compile(lambda *arrays: f(mx, *arrays))
+    mx.eval(g(*[mx.zeros_like(a) for a in inputs]))
+    return g(*inputs)
+
+
+def _differential(program: Program, mx: Any, wrap: Any) -> Any:
+    """The directional derivative along a fixed direction in all floating point inputs."""
+    f = program.function(wrap)
+    inputs = program.arrays(mx)
+    numbers = [i for i, (_, dtype, _, _) in enumerate(program.inputs) if "float" in dtype]
+
+    def g(*chosen: Any) -> Any:
+        arrays = list(inputs)
+        for i, a in zip(numbers, chosen, strict=True):
+            arrays[i] = a
+        return [y for y in f(mx, *arrays) if mx.issubdtype(y.dtype, mx.floating)]
+
+    primals = [inputs[i] for i in numbers]
+    tangents = [mx.cos(mx.arange(a.size, dtype=mx.float32)).reshape(a.shape).astype(a.dtype) for a in primals]
+    return mx.jvp(g, primals, tangents)
+
+
+def _second(program: Program, mx: Any, wrap: Any) -> Any:
+    """The derivative of the sum of the squares of the derivatives."""
+    f = program.function(wrap)
+    inputs = program.arrays(mx)
+    numbers = [i for i, (_, dtype, _, _) in enumerate(program.inputs) if dtype == "float32"]
+
+    def total(*arrays: Any) -> Any:
+        result = mx.array(0.0)
+        for y in f(mx, *arrays):
+            if mx.issubdtype(y.dtype, mx.floating):
+                result = result + mx.mean(mx.square(y.astype(mx.float32)))
+        return result
+
+    def squares(*arrays: Any) -> Any:
+        return sum(mx.sum(mx.square(g)) for g in mx.grad(total, numbers)(*arrays))
+
+    return mx.grad(squares, numbers)(*inputs)
+
+
+MODES: dict[str, Callable[[Program, Any, Any], Any]] = {
+    "forward": _forward,
+    "grad": _gradient,
+    "vmap": _batched,
+    "compile": _compiled,
+    "jvp": _differential,
+    "second": _second,
+}
 
 
 def _noise(seed: int) -> Callable[[int, Any, float], Any]:

@@ -138,9 +138,9 @@ def test_evaluation_while_the_interpreter_ends(run: Run) -> None:
     """What runs after the pool has stopped runs on its caller."""
     source = """
         import atexit
+        atexit.register(lambda: print(mx.sin(x * 2).sum().item() < 1e9))
         import arrax.core as mx
 
-        atexit.register(lambda: print(mx.sin(x * 2).sum().item() < 1e9))
         x = mx.random.normal((1000, 1000))
         mx.eval(x)
     """

@@ -429,9 +429,11 @@ class Emitter(Writer):
                 "entry:",
                 *self.allocas,
                 *entry.lines,
+                *(["  fence seq_cst"] if self.kernel.streaming else []),
                 "  ret void",
                 "}",
                 *sorted(self.declared),
+                *(["!0 = !{i32 1}"] if self.kernel.streaming else []),
                 'attributes #0 = { nounwind "prefer-vector-width"="512" "min-legal-vector-width"="512" }',
             ]
         )

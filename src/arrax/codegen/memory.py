@@ -215,7 +215,8 @@ class Memory:
         if split is not None and split[1].op == "const" and split[1].attr == 1:
             at = self._address(buffer, self._lane0(split[0], self.out.innermost))
             if mask is None:
-                self.out.line(f"store {vector_kind} {value}, ptr {at}, align {align}")
+                how = "align 64, !nontemporal !0" if self.out.kernel.streaming else f"align {align}"
+                self.out.line(f"store {vector_kind} {value}, ptr {at}, {how}")
                 return
             name, at_kind = f"llvm.masked.store.{tag}.p0", "ptr"
         elif split is not None and (step := _small_step(split[1])) is not None and step != -1:

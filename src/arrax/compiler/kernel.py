@@ -234,13 +234,17 @@ Statement = Store | Update | Reset | Loop
 
 @dataclass(eq=False, slots=True)
 class Kernel:
-    """A kernel: ``args`` are run-time integers (sizes, strides, offsets), ``buffers`` memory, ``scalars`` numbers."""
+    """A kernel: ``args`` are run-time integers (sizes, strides, offsets), ``buffers`` memory, ``scalars`` numbers.
+
+    A ``streaming`` one writes whole, aligned vectors past the caches: what it writes is too much to stay there.
+    """
 
     name: str
     buffers: list[Buffer]
     scalars: list[Value]
     args: list[Value]
     body: list[Statement]
+    streaming: bool = False
 
 
 def load(buffer: Buffer, index: Value) -> Value:
@@ -317,7 +321,7 @@ def format_kernel(kernel: Kernel) -> str:
             + [f"{s.attr}: scalar {s.dtype.name}" for s in kernel.scalars]
             + [f"{a.attr}" for a in kernel.args]
         )
-        + ")"
+        + (") streaming" if kernel.streaming else ")")
     ]
     seen: set[int] = set()
 

@@ -9,7 +9,7 @@ depend on the number of threads), and a second kernel combines their results.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from arrax.compiler.analysis import NARROW, Analysis, Block, Key
@@ -44,6 +44,7 @@ from arrax.graph.node import Node
 from arrax.prims.leaf import threefry2x32
 from arrax.prims.reduce import initial
 
+LINE = 64  # bytes of a cache line
 CHUNK = 2048  # elements of a one-dimensional loop that are one iteration of its parallel loop
 PARTS = 64  # pieces that a reduction without rows is cut into
 TILE = 16  # rows that a transposing kernel does together: a cache line of float32
@@ -74,7 +75,10 @@ class Task:
     work: Argument  # elements per iteration of the parallel loop
     cost: int
     names: list[str]  # the operations, for people
-    address: int = 0  # of the machine code, once there is some
+    # The steps (in elements) between rows of what is written, and the elements' size, if whole vectors are: where all
+    # steps are multiples of a cache line, so are the vectors' addresses
+    strides: list[tuple[Poly, int]] | None = None
+    addresses: dict[bool, int] = field(default_factory=dict)  # of the machine code, streaming or not, once it is made
 
 
 class Lowering:
@@ -92,7 +96,7 @@ class Lowering:
         """The group's kernels, in the order in which they run."""
         blocks = self.analysis.blocks()
         self.absorbed = {x for b in blocks for x in b.letters[:-1]}
-        vector = self.analysis.vector_block(blocks)
+        self.vector = vector = self.analysis.vector_block(blocks)
         rows = [b for b in blocks if not b.column]
         if self.group.cols and not rows and self.group.kind == "loop":
             return self._cut(blocks, vector)
@@ -112,7 +116,40 @@ class Lowering:
         kernel = Kernel(
             self.name, list(self.buffers.values()), list(self.scalars.values()), list(self.args.values()), body
         )
-        return Task(kernel, list(self.buffers), list(self.scalars), list(self.args), total, work, self.cost, self.names)
+        return Task(
+            kernel,
+            list(self.buffers),
+            list(self.scalars),
+            list(self.args),
+            total,
+            work,
+            self.cost,
+            self.names,
+            self._strides(),
+        )
+
+    def _strides(self) -> list[tuple[Poly, int]] | None:
+        """The steps between rows of all that is written in whole vectors; None where something is not."""
+        vector, result = self.vector, []
+        for root in self.group.roots:
+            size = self.nodes[root.target].dtype.size
+            if vector is None or root.combine is not None or self.lanes * size % LINE:
+                return None
+            if root.address.coefficient(vector.primary) != ONE:
+                if vector.column and not self.analysis.is_column(root.coords):
+                    continue  # one element per row
+                return None
+            rest = root.address
+            for x in root.address.letters():
+                kind = self.symbols.kinds[x][0]
+                if kind not in ("var", "size", "arg"):
+                    return None
+                if kind == "var":
+                    if x not in vector.letters:
+                        result.append((rest.coefficient(x), size))
+                    rest = rest.without(x)
+            result.append((rest, size))
+        return result
 
     def _buffer(self, key: Any, dtype: Dtype, *, written: bool = False) -> Buffer:
         found = self.buffers.get(key)

@@ -9,15 +9,16 @@ along axes of size 1 are what they are of: loops that never turn.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 
 from arrax.graph.dtypes import float32
 from arrax.graph.node import Node
-from arrax.prims.contract import matmul, matmul_p
+from arrax.prims.contract import matmul, matmul_p, swap_last
 from arrax.prims.leaf import constant
 from arrax.prims.pointwise import cast, mul
 from arrax.prims.reduce import initial, reduce, sum_p
-from arrax.prims.view import broadcast, reshape
+from arrax.prims.view import broadcast, reshape, transpose_p
 
 
 def _half(node: Node) -> Node | None:
@@ -84,6 +85,8 @@ class Simplified:
         self.pinned: set[int] = set()
         self._seen: set[int] = set()
         replaced: dict[int, Node] = {}
+        uses = Counter(id(i) for node in order if node.buffer is None for i in node.inputs)
+        uses.update(id(n) for n in outputs)
         for position, node in enumerate(order):
             if node.buffer is not None or not node.inputs:
                 new = node
@@ -93,6 +96,8 @@ class Simplified:
                 new = node if same else Node(node.prim, inputs, node.params, node.shape, node.dtype)
                 if new.prim is matmul_p:
                     new = self._product(new)
+                elif new.prim is transpose_p and uses[id(node.inputs[0])] == 1:
+                    new = self._transposed(new)
                 elif new.prim.kind == "reduce":
                     new = _no_reduction(new) or new
                 elif new.prim.kind == "scan":
@@ -126,6 +131,15 @@ class Simplified:
             if new is not None:
                 return self._within(new)
         return node
+
+    def _transposed(self, node: Node) -> Node:
+        """A transposed product is the product of the transposed operands, the other way round: it is written as wanted."""
+        product, axes = node.inputs[0], node.params[0]
+        swapped = (*range(node.ndim - 2), node.ndim - 1, node.ndim - 2)
+        if product.prim is not matmul_p or axes != swapped:
+            return node
+        a, b = product.inputs
+        return matmul(swap_last(b), swap_last(a))
 
     def _within(self, node: Node) -> Node:
         """Rewrites the products just below what a rule made."""

@@ -7,6 +7,7 @@ arena for all intermediate arrays, and the bits of scalars.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import struct
 import threading
@@ -20,7 +21,7 @@ import numpy as np
 from arrax.codegen import cpu
 from arrax.codegen.llvm import generate
 from arrax.compiler.kernel import Kernel, format_kernel
-from arrax.compiler.lower import PARTS, Argument, Ceil, Task
+from arrax.compiler.lower import LINE, PARTS, Argument, Ceil, Task
 from arrax.compiler.pipeline import Library, Plan, Product
 from arrax.graph import dtypes
 from arrax.graph.dtypes import Dtype
@@ -31,6 +32,7 @@ from arrax.runtime.buffer import Buffer, as_numpy, pool
 PIECE = 1 << 18  # machine operations that are worth a piece of their own
 PRODUCT = 1 << 21  # multiplications that are worth a thread of their own
 KERNELS = 4096
+STREAM = 24 << 20  # bytes that a task moves from which on what it writes had better not go through the caches
 ROWS = 1 << 15  # elements that are worth a thread in a library's work
 
 _functions: OrderedDict[str, int] = OrderedDict()
@@ -248,9 +250,25 @@ class Bound:
         total = self.number(task.total)
         work = max(1, self.number(task.work) * (8 + task.cost))
         piece = max(-(-PIECE // work), -(-total // (8 * workers)))
-        if not task.address:
-            task.address = compiled(task.kernel)
-        return task.address, self._keep(words), total, piece
+        streaming = self._streams(task, total)
+        address = task.addresses.get(streaming)
+        if address is None:
+            kernel = dataclasses.replace(task.kernel, streaming=True) if streaming else task.kernel
+            address = task.addresses[streaming] = compiled(kernel)
+        return address, self._keep(words), total, piece
+
+    def _streams(self, task: Task, total: int) -> bool:
+        """Whether a task moves more than the caches hold, and writes nothing but whole cache lines."""
+        if task.strides is None:
+            return False
+        elements = total * self.number(task.work)
+        moved = 0
+        for b, buffer in zip(task.buffers, task.kernel.buffers, strict=True):
+            if isinstance(b, int):
+                # of what is only read perhaps just a part; what is written is written by neighbouring tasks as well
+                whole = self._bytes(b)
+                moved += whole if buffer.written else min(whole, elements * buffer.dtype.size)
+        return moved >= STREAM and all(self.number(p) * size % LINE == 0 for p, size in task.strides)
 
     def _product(self, p: Product, workers: int) -> tuple[int, int, int, int]:
         dtype = self.plan.order[p.target].dtype
@@ -368,16 +386,24 @@ class Bound:
 class BoundCall:
     """A compiled function's plan: its inputs' positions are known, nothing is looked at but addresses."""
 
-    def __init__(self, bound: Bound, order: Sequence[Node], inputs: Sequence[Node]) -> None:
+    def __init__(
+        self,
+        bound: Bound,
+        order: Sequence[Node],
+        inputs: Sequence[Node],
+        computed: Sequence[Node],
+        results: Sequence[Node],
+    ) -> None:
         self.bound = bound
         number = {id(n): k for k, n in enumerate(inputs)}
         # an argument's number, or a node from outside that the function uses
         self.data = [number.get(id(order[i]), order[i]) for i in bound.inputs]
         self.scalars = [bits(order[i].params[0], d) if i >= 0 else known for i, d, known in bound.scalars]
-        # the plan's k-th own result, or what is an argument or a node from outside under another shape
-        self.results = [
-            (k, None) if kind == "own" else (-1, number.get(id(order[k]), order[k])) for kind, k in bound.results
-        ]
+        # each result: the plan's k-th own one, or an argument, or a node from outside
+        known: dict[int, tuple[int, Node | int | None]] = {}
+        for node, (kind, k) in zip(computed, bound.results, strict=True):
+            known[id(node)] = (k, None) if kind == "own" else (-1, number.get(id(order[k]), order[k]))
+        self.results = [known.get(id(n)) or (-1, number.get(id(n), n)) for n in results]
 
     def run(self, inputs: Sequence[Node]) -> list[Buffer]:
         pointers = [(inputs[x] if isinstance(x, int) else x).buffer.ptr for x in self.data]

@@ -149,11 +149,14 @@ def _bind_call(template: Template, inputs: tuple[Node, ...], wanted: tuple[int, 
         evaluate(unknown)
     # distinct leaves, although the caller may have passed one array twice
     leaves = [Node(leaf.leaf, (), (), n.shape, n.dtype, n.buffer) for n in inputs]
-    targets = inlined([template.instantiate(leaves)[i] for i in wanted])
-    if any(n.buffer is None and n.prim is leaf.const for n in targets):
-        return False
-    pending = [n for n in targets if n.buffer is None]
-    if len(pending) < len(targets):
+    outputs = template.instantiate(leaves)
+    targets = inlined([outputs[i] for i in wanted])
+    for i, node in enumerate(targets):
+        if node.buffer is None and node.prim is leaf.const:
+            value = node.prim.reference(node.params, node.shape, node.dtype)
+            targets[i] = data(memory.from_array(value), node.shape, node.dtype)
+    pending = list({id(n): n for n in targets if n.buffer is None}.values())
+    if not pending:
         return False
     graph = _linearise(pending)
     assert graph is not None
@@ -163,7 +166,7 @@ def _bind_call(template: Template, inputs: tuple[Node, ...], wanted: tuple[int, 
         bound = _bind(order, pending, key)
     if bound is None:
         return False
-    found = BoundCall(bound, order, leaves)
+    found = BoundCall(bound, order, leaves, pending, targets)
     for node in leaves:  # the plan must not hold on to data
         node.buffer = None
     return found
