@@ -61,7 +61,7 @@ def explain(tree: Any, stage: str | None = None) -> Explanation:
     >>> import arrax
     >>> import arrax.core as mx
     >>> print(arrax.explain(mx.sin(mx.ones((100,)) * 2), stage="graph"))
-    %0  float32[]     const(1.0)
+    %0  float32[]     const(1)
     %1  float32[100]  broadcast(%0; (100,))
     %2  float32[]     const(2.0)
     %3  float32[100]  mul(%1, %2)

@@ -113,3 +113,202 @@ def test_errors_are_the_oracles(error, call):
     assert "\n" not in str(caught.value)
     with pytest.raises(error), oracle.stream(oracle.cpu):
         oracle.eval(call(oracle))
+
+
+# --- factorisations, inverses, equations ------------------------------------------------------------------------------
+SQUARE = (RNG.normal(size=(2, 4, 4)) + 2 * np.eye(4)).astype(np.float32)
+POSITIVE = (SQUARE @ SQUARE.swapaxes(-1, -2) + np.eye(4)).astype(np.float32)
+HERMITIAN = (POSITIVE + 1j * (SQUARE - SQUARE.swapaxes(-1, -2))).astype(np.complex64)
+
+
+@pytest.mark.parametrize("dtype", (np.float32, np.float64))
+@pytest.mark.parametrize("name", ("inv", "pinv", "tri_inv", "cholesky", "cholesky_inv", "det", "eigvalsh"))
+def test_one_result(name, dtype):
+    kind = "float64" if dtype is np.float64 else "float32"
+    for a in (POSITIVE, POSITIVE[0], np.zeros((0, 3, 3))):
+        with oracle.stream(oracle.cpu):
+            check(lambda m, a: getattr(m.linalg, name)(m.array(a, getattr(m, kind))), a, tolerance=2e-4)
+
+
+def test_triangles_and_types():
+    for name in ("tri_inv", "cholesky", "cholesky_inv"):
+        check(lambda m, a, name=name: getattr(m.linalg, name)(a, upper=True), POSITIVE, tolerance=2e-4)
+    for name in ("pinv",):
+        check(lambda m, a, name=name: getattr(m.linalg, name)(a), CUBE, tolerance=2e-4)
+        check(lambda m, a, name=name: getattr(m.linalg, name)(a), np.zeros((3, 2), np.float32))
+    for a in (SQUARE, np.array([[1, 2], [3, 4]]), np.zeros((2, 2), np.float32)):
+        check(lambda m, a: m.linalg.det(a), a, tolerance=1e-4)
+        for k in (0, 1):
+            check(lambda m, a, k=k: m.linalg.slogdet(a)[k], a, tolerance=1e-4)
+
+
+@pytest.mark.parametrize("letter", ("L", "U"))
+def test_eigenvalues(letter):
+    for a in (POSITIVE, POSITIVE[0], HERMITIAN):
+        check(lambda m, a: m.linalg.eigvalsh(a, letter), a, tolerance=1e-4)
+        check(lambda m, a: m.linalg.eigh(a, letter)[0], a, tolerance=1e-4)
+        w, v = (np.array(x) for x in mx.linalg.eigh(mx.array(a), letter))
+        np.testing.assert_allclose(v * w[..., None, :] @ v.conj().swapaxes(-1, -2), a, rtol=1e-4, atol=2e-4)
+    for a in (SQUARE, HERMITIAN):
+        w, v = (np.array(x) for x in mx.linalg.eig(mx.array(a)))
+        np.testing.assert_allclose(a @ v, v * w[..., None, :], rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(np.array(mx.linalg.eigvals(mx.array(a))), w, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", ((3, 3), (4, 3), (3, 4), (2, 4, 3), (2, 3, 4), (3, 0), (0, 3, 3)))
+def test_factors_multiply_to_the_matrix(shape):
+    a = RNG.normal(size=shape).astype(np.float32)
+    k = min(shape[-2:])
+    with oracle.stream(oracle.cpu):
+        theirs = {n: getattr(oracle.linalg, n)(oracle.array(a)) for n in ("qr", "svd")}
+    ours = {n: getattr(mx.linalg, n)(mx.array(a)) for n in theirs}
+    for name, found in ours.items():
+        assert [x.shape for x in found] == [x.shape for x in theirs[name]]
+    (q, r), (u, s, vt) = ([np.array(x) for x in found] for found in ours.values())
+    np.testing.assert_allclose(q @ r, a, atol=1e-5)
+    np.testing.assert_allclose(u[..., :k] * s[..., None, :] @ vt[..., :k, :], a, atol=1e-5)
+    check(lambda m, a: m.linalg.svd(a, compute_uv=False), a)
+    if 0 not in shape[-2:]:
+        for i in range(3):
+            check(lambda m, a, i=i: m.linalg.lu(a)[i], a)
+        for i in range(2):
+            check(lambda m, a, i=i: m.linalg.lu_factor(a)[i], a)
+
+
+def test_complex_singular_values():
+    u, s, vt = (np.array(x) for x in mx.linalg.svd(mx.array(HERMITIAN)))
+    np.testing.assert_allclose(u * s[..., None, :] @ vt, HERMITIAN, rtol=1e-4, atol=1e-4)
+    assert s.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ("solve", "solve_triangular"))
+@pytest.mark.parametrize("shape", ((4,), (4, 2), (2, 4, 3)))
+def test_equations(name, shape):
+    b = RNG.normal(size=shape).astype(np.float32)
+    a = SQUARE if len(shape) == 3 else SQUARE[0]
+    check(lambda m, a, b: getattr(m.linalg, name)(a, b), a, b, tolerance=1e-3)
+    if name == "solve_triangular":
+        check(lambda m, a, b: m.linalg.solve_triangular(a, b, upper=True), a, b, tolerance=1e-3)
+        check(lambda m, a, b: m.linalg.solve_triangular(a, b), SQUARE, b, tolerance=1e-3)
+
+
+def weighted(*shapes):
+    """A scalar function of arrays, with weights that break all symmetries."""
+    weights = [np.random.default_rng(i).normal(size=s) for i, s in enumerate(shapes)]
+    return lambda *xs: sum((x * mx.array(w, mx.float64)).sum() for x, w in zip(xs, weights, strict=True))
+
+
+def symmetric(a):
+    return (a + mx.swapaxes(a, -1, -2)) / 2
+
+
+DERIVATIVES = {
+    "inv": (lambda a: weighted((4, 4))(mx.linalg.inv(a)), (4, 4)),
+    "tri_inv": (lambda a: weighted((4, 4))(mx.linalg.tri_inv(a)), (4, 4)),
+    "pinv": (lambda a: weighted((3, 4))(mx.linalg.pinv(a)), (4, 3)),
+    "pinv wide": (lambda a: weighted((4, 3))(mx.linalg.pinv(a)), (3, 4)),
+    "solve": (lambda a: weighted((4,))(mx.linalg.solve(a, a[0] + 1)), (4, 4)),
+    "solve_triangular": (lambda a: weighted((4, 4))(mx.linalg.solve_triangular(a, a, upper=True)), (4, 4)),
+    "det": (mx.linalg.det, (4, 4)),
+    "slogdet": (lambda a: mx.linalg.slogdet(a)[1], (4, 4)),
+    "cholesky": (lambda a: weighted((4, 4))(mx.linalg.cholesky(a @ a.T)), (4, 4)),
+    "qr": (lambda a: weighted((4, 4), (4, 4))(*mx.linalg.qr(a)), (4, 4)),
+    "qr tall": (lambda a: weighted((4, 3), (3, 3))(*mx.linalg.qr(a)), (4, 3)),
+    "qr wide": (lambda a: weighted((3, 3), (3, 5))(*mx.linalg.qr(a)), (3, 5)),
+    "svd": (lambda a: weighted((4, 4), (4,), (4, 4))(*mx.linalg.svd(a)), (4, 4)),
+    "svd tall": (lambda a: (lambda u, s, v: weighted((4, 3), (3,), (3, 3))(u[:, :3], s, v))(*mx.linalg.svd(a)), (4, 3)),
+    "svd wide": (lambda a: (lambda u, s, v: weighted((3, 3), (3,), (3, 4))(u, s, v[:3]))(*mx.linalg.svd(a)), (3, 4)),
+    "singular values": (lambda a: weighted((3,))(mx.linalg.svd(a, False)), (3, 4)),
+    "eigh": (lambda a: weighted((4,), (4, 4))(*mx.linalg.eigh(symmetric(a))), (4, 4)),
+    "eigvalsh": (lambda a: weighted((4,))(mx.linalg.eigvalsh(symmetric(a))), (4, 4)),
+    "nuc": (lambda a: mx.linalg.norm(a, "nuc"), (3, 4)),
+}
+
+
+@pytest.mark.parametrize("name", DERIVATIVES)
+def test_derivatives_against_differences(name):
+    """First and second derivatives along a direction, in double precision."""
+    f, shape = DERIVATIVES[name]
+    rng = np.random.default_rng(7)
+    a, v = rng.normal(size=shape) + 2 * np.eye(*shape), mx.array(rng.normal(size=shape), mx.float64)
+    step = 1e-5
+
+    def at(g, t):
+        return np.array(g(mx.array(a, mx.float64) + t * step * v))
+
+    def slope(x):
+        return (mx.grad(f)(x) * v).sum()
+
+    for g, dg in ((f, slope), (slope, lambda x: (mx.grad(slope)(x) * v).sum())):
+        expected = (at(g, 1) - at(g, -1)) / (2 * step)
+        np.testing.assert_allclose(at(dg, 0), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_tangents_and_batches_of_factors():
+    a, v = mx.array(POSITIVE, mx.float64), mx.array(SQUARE, mx.float64)
+    for f in (mx.linalg.inv, mx.linalg.cholesky, lambda x: mx.linalg.eigh(x)[0], lambda x: mx.linalg.qr(x)[1]):
+        _, (tangent,) = mx.jvp(f, [a], [v + mx.swapaxes(v, 1, 2)])
+        step = 1e-6 * (v + mx.swapaxes(v, 1, 2))
+        expected = (np.array(f(a + step)) - np.array(f(a - step))) / 2e-6
+        np.testing.assert_allclose(np.array(tangent), expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(np.array(mx.vmap(f)(a)), np.array(f(a)), rtol=1e-6)
+    b = mx.array(RNG.normal(size=(4, 2)), mx.float64)
+    batched = mx.vmap(mx.linalg.solve, (0, None))(a, b)
+    np.testing.assert_allclose(np.array(batched), np.linalg.solve(np.array(a), np.array(b)), rtol=1e-6)
+
+
+def test_matrices_without_a_result():
+    with pytest.raises(RuntimeError, match="inv"):
+        mx.eval(mx.linalg.inv(mx.zeros((2, 2))))
+    with pytest.raises(RuntimeError, match="svd"):
+        mx.eval(mx.linalg.svd(mx.full((2, 2), mx.nan)))
+    assert np.isnan(np.array(mx.linalg.cholesky(mx.array([[1.0, 2.0], [2.0, 1.0]])))).any()
+    assert np.isnan(np.array(mx.linalg.eigh(mx.full((2, 2), mx.nan))[0])).all()
+
+
+FACTORED = (
+    "inv",
+    "tri_inv",
+    "cholesky",
+    "cholesky_inv",
+    "pinv",
+    "qr",
+    "svd",
+    "eigh",
+    "eigvalsh",
+    "eig",
+    "eigvals",
+    "lu",
+)
+
+
+@pytest.mark.parametrize("name", (*FACTORED, "lu_factor"))
+def test_arguments_are_the_oracles(name):
+    calls = [
+        (ValueError, lambda m: getattr(m.linalg, name)(m.zeros((2, 2), m.int32))),
+        (ValueError, lambda m: getattr(m.linalg, name)(m.zeros((2, 2), m.float16))),
+        (ValueError, lambda m: getattr(m.linalg, name)(m.zeros(2))),
+        (TypeError, lambda m: getattr(m.linalg, name)(1.0)),
+    ]
+    if name not in ("pinv", "qr", "svd", "lu", "lu_factor"):
+        calls.append((ValueError, lambda m: getattr(m.linalg, name)(m.zeros((2, 3)))))
+    for error, call in calls:
+        test_errors_are_the_oracles(error, call)
+
+
+@pytest.mark.parametrize(
+    ("error", "call"),
+    [
+        (ValueError, lambda m: m.linalg.solve(m.zeros((2, 3)), m.zeros(3))),
+        (ValueError, lambda m: m.linalg.solve(m.zeros(2), m.zeros(2))),
+        (ValueError, lambda m: m.linalg.solve(m.zeros((2, 2)), m.zeros(3))),
+        (ValueError, lambda m: m.linalg.solve(m.zeros((2, 2), m.int32), m.zeros(2, m.int32))),
+        (ValueError, lambda m: m.linalg.solve_triangular(m.zeros((2, 2)), m.zeros((2, 3, 4)))),
+        (ValueError, lambda m: m.linalg.det(m.zeros((2, 3)))),
+        (ValueError, lambda m: m.linalg.det(m.zeros((2, 2), m.complex64))),
+        (ValueError, lambda m: m.linalg.slogdet(m.zeros(2))),
+        (ValueError, lambda m: m.grad(lambda a: m.linalg.lu(a)[1].sum())(m.zeros((2, 2)))),
+    ],
+)
+def test_equations_and_determinants_refuse_what_the_oracle_does(error, call):
+    test_errors_are_the_oracles(error, call)

@@ -151,6 +151,8 @@ def _one_by_one(number: int, value: Any, epsilon: float) -> Any:
 
 def discrepancy(program: Program, mode: str = "forward", unfused: bool = True) -> str | None:
     """What differs between the implementations; None where nothing does or where the oracle cannot do it."""
+    if mode == "jvp" and any(f in program.source() for f in ("mx.max(", "mx.min(")):
+        return None  # where several elements are the largest, MLX's jvp takes one of them, its vjp all
     run = MODES[mode]
     try:
         expected = _plain(run(program, mlx, None), mlx)

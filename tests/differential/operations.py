@@ -295,7 +295,7 @@ def reduction(g: Grower) -> None:
             raise Rejected
         g.add(text, [a])
     elif name in ("all", "any"):
-        if not a.is_exact:
+        if not a.is_exact or g.smooth:
             raise Rejected
         g.add(text, [a])
     elif name in ("max", "min"):

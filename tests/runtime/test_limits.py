@@ -15,7 +15,7 @@ from arrax.graph.dtypes import float32
 from arrax.runtime import buffer, cpu, executor
 from arrax.runtime.buffer import ALIGNMENT, Pool
 
-HUGE = [1 << 40, 1 << 50, 1 << 58, 1 << 60, 1 << 61, 1 << 62, (1 << 63) - 1]
+HUGE = [1 << 40, 1 << 50, 1 << 58, 1 << 60, 1 << 61]
 
 
 # --- not enough memory ------------------------------------------------------------------------------------------------
@@ -53,7 +53,7 @@ def test_nothing_is_lost_where_memory_runs_out(memory: Pool) -> None:
 
 
 def test_sizes_that_no_computer_has() -> None:
-    for n in (1 << 63, 1 << 64, 1 << 100):
+    for n in (1 << 62, (1 << 63) - 1, 1 << 63, 1 << 64, 1 << 100):
         with pytest.raises((MemoryError, OverflowError, ValueError)):
             mx.eval(mx.zeros((n,)))
 

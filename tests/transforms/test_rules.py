@@ -18,7 +18,7 @@ from arrax.transforms.tracing import Trace, variable
 from arrax.transforms.vmap import batch
 
 # their derivatives raise an error that says that there is none
-RAISING = ("singular_values", "symmetric_root")
+RAISING = ("symmetric_root", "eig", "lu")
 DIFFERENTIABLE = [
     c
     for c in all_cases(np.float64)
@@ -53,7 +53,7 @@ def value(case: Case, arrays: list[np.ndarray]) -> np.ndarray:
 
 def slope(f: Callable[[list[np.ndarray]], np.ndarray], arrays: list[np.ndarray], along: list[np.ndarray]) -> np.ndarray:
     """The derivative along a direction, by central differences; where both sides are the same infinity it is 0."""
-    exact = all(a.dtype != np.complex64 for a in arrays)
+    exact = all(a.dtype != np.complex64 for a in (*arrays, f(arrays)))
     h = EPSILON if exact else 2.0**-6
     up, down = (f([(a + s * d).astype(a.dtype) for a, d in zip(arrays, along, strict=True)]) for s in (h, -h))
     with np.errstate(invalid="ignore"):
@@ -80,7 +80,7 @@ twice = pytest.mark.parametrize(
 
 
 def close(a: object, b: object, case: Case) -> None:
-    rough = any(x.dtype == np.complex64 for x in case.arrays)
+    rough = case.prim.name == "rfft" or any(x.dtype == np.complex64 for x in case.arrays)
     np.testing.assert_allclose(a, b, rtol=1e-3 if rough else 2e-5, atol=1e-3 if rough else 1e-6)
 
 

@@ -194,22 +194,35 @@ class Memory:
     def store(self, s: Store) -> None:
         """Writes an element, or one for each lane that counts."""
         buffer = s.buffer
-        kind, align = stored(buffer.dtype), buffer.dtype.size
         if self.out.vector is None:
-            self._scalar_store(s, kind, align)
+            self._scalar_store(s)
             return
         lanes, mask = self.out.vector.lanes, self.out.vector.mask
         split = self.split(s.index)
         if split is not None and split[1].op == "const" and split[1].attr == 0:
             # all lanes write the same place: only sound where they hold the same value
-            self._scalar_store(s, kind, align)
+            self._scalar_store(s)
             return
         value = self.out.operand(s.value, lanes)
         if buffer.dtype is bool_:
             value = self.out.let(f"zext <{lanes} x i1> {value} to <{lanes} x i8>")
+        if s.inside is not None and not self.out.varies(s.inside):
+            if split is not None:  # known before the branch, not only behind it
+                self.out.emit(split[0])
+                self.out.emit(split[1])
+            done = self._skip_unless(s.inside)
+            self._vector_store(s, split, value, mask)
+            self._end_skip(done)
+            return
         if s.inside is not None:
             condition = self.out.operand(s.inside, lanes)
             mask = condition if mask is None else self.out.let(f"and <{lanes} x i1> {mask}, {condition}")
+        self._vector_store(s, split, value, mask)
+
+    def _vector_store(self, s: Store, split: tuple[Value, Value] | None, value: str, mask: str | None) -> None:
+        assert self.out.vector is not None
+        buffer, lanes = s.buffer, self.out.vector.lanes
+        kind, align = stored(buffer.dtype), buffer.dtype.size
         vector_kind = f"<{lanes} x {kind}>"
         tag = _tag(buffer.dtype, lanes)
         if split is not None and split[1].op == "const" and split[1].attr == 1:
@@ -234,21 +247,27 @@ class Memory:
         self.out.declare(f"declare void @{name}({vector_kind}, {at_kind}, i32, <{lanes} x i1>)")
         self.out.line(f"call void @{name}({vector_kind} {value}, {at_kind} {at}, i32 {align}, <{lanes} x i1> {mask})")
 
-    def _scalar_store(self, s: Store, kind: str, align: int) -> None:
+    def _scalar_store(self, s: Store) -> None:
+        kind, align = stored(s.buffer.dtype), s.buffer.dtype.size
         value, index = self.out.emit(s.value), self.out.emit(s.index)
         if s.buffer.dtype is bool_:
             value = self.out.let(f"zext i1 {value} to i8")
-        done = None
-        if s.inside is not None:
-            done = self.out.fresh("skip")[1:]
-            then = self.out.fresh("then")[1:]
-            self.out.line(f"br i1 {self.out.emit(s.inside)}, label %{then}, label %{done}")
-            self.out.label(then)
+        done = self._skip_unless(s.inside) if s.inside is not None else None
         at = self._address(s.buffer, index)
         self.out.line(f"store {kind} {value}, ptr {at}, align {align}")
         if done is not None:
-            self.out.line(f"br label %{done}")
-            self.out.label(done)
+            self._end_skip(done)
+
+    def _skip_unless(self, condition: Value) -> str:
+        """What follows happens only where the condition holds, up to ``_end_skip`` of the label that this returns."""
+        done, then = self.out.fresh("skip")[1:], self.out.fresh("then")[1:]
+        self.out.line(f"br i1 {self.out.emit(condition)}, label %{then}, label %{done}")
+        self.out.label(then)
+        return done
+
+    def _end_skip(self, done: str) -> None:
+        self.out.line(f"br label %{done}")
+        self.out.label(done)
 
     def transpose(self, loop: Loop) -> None:
         """Before a tile loop: what it will read across the vector loop's lanes is read along them, row by row.

@@ -476,13 +476,14 @@ class Scheduler:
         along = node.prim.name == "scatter_along"
         index_at = normal(at if along else at[axis : axis + k], node.inputs[1].shape)
         n = self.symbols.size(node.shape[axis])
-        place = self.symbols.poly(self.symbols.letter("raw", index, index_at, n))
+        asked = self.symbols.poly(self.symbols.letter("raw", index, index_at, n))
+        place = self.symbols.poly(self.symbols.letter("data", index, index_at, n))  # the same, kept inside
         target = tuple(
             [place if i == axis else c for i, c in enumerate(at)] if along else [*at[:axis], place, *at[axis + k :]]
         )
         moving = [at[axis]] if along else at[axis : axis + k]
         group.serial = frozenset(v for c in moving for v in self._variables(c))
-        root = Root(update, at, position, self.symbols.address(target, node.shape), how, (place, n))
+        root = Root(update, at, position, self.symbols.address(target, node.shape), how, (asked, n))
         group.roots.append(root)
         self._require(index, group, index_at)
         self._require(update, group, at)

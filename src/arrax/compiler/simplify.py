@@ -133,7 +133,7 @@ class Simplified:
         return node
 
     def _transposed(self, node: Node) -> Node:
-        """A transposed product is the product of the transposed operands, the other way round: it is written as wanted."""
+        """A transposed product is the product of the transposed operands in the other order, written as wanted."""
         product, axes = node.inputs[0], node.params[0]
         swapped = (*range(node.ndim - 2), node.ndim - 1, node.ndim - 2)
         if product.prim is not matmul_p or axes != swapped:

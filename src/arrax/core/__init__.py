@@ -4,7 +4,7 @@ Functions record what is to be computed; ``eval``, printing and conversion to Py
 """
 
 from arrax import __version__
-from arrax.core import fast, linalg, random
+from arrax.core import distributed, fast, fft, linalg, random
 from arrax.core.array import array
 from arrax.core.device import (
     Device,
@@ -253,6 +253,7 @@ from arrax.core.ops.shape import (
 )
 from arrax.core.ops.sorting import argpartition, argsort, partition, searchsorted, sort, topk, unique
 from arrax.core.printing import PrintOptions, get_printoptions, printoptions, set_printoptions
+from arrax.core.quantization import dequantize, from_fp8, gather_qmm, quantize, quantized_matmul, to_fp8
 from arrax.transforms import (
     checkpoint,
     compile,
@@ -290,10 +291,9 @@ pi: float = 3.141592653589793
 
 # fmt: off
 __all__ = [
-    "__version__",
     "ArrayAt", "ArrayIterator", "Device", "DeviceType", "Dtype", "DtypeCategory", "PrintOptions", "Stream",
-    "StreamContext", "ThreadLocalStream", "abs", "acos", "acosh", "add", "addmm", "all", "allclose", "any",
-    "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin",
+    "StreamContext", "ThreadLocalStream", "__version__", "abs", "acos", "acosh", "add", "addmm", "all", "allclose",
+    "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin",
     "argpartition", "argsort", "array", "array_equal", "as_strided", "asarray", "asin", "asinh", "astype",
     "async_eval", "atan", "atan2", "atanh", "atleast_1d", "atleast_2d", "atleast_3d", "bartlett", "bfloat16",
     "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor",
@@ -302,27 +302,28 @@ __all__ = [
     "conj", "conjugate", "contiguous", "conv1d", "conv2d", "conv3d", "conv_general", "conv_transpose1d",
     "conv_transpose2d", "conv_transpose3d", "convolve", "cos", "cosh", "count_nonzero", "cpu", "cummax", "cummin",
     "cumprod", "cumsum", "cumulative_prod", "cumulative_sum", "custom_function", "default_device", "default_stream",
-    "degrees", "depends", "device_count", "device_info", "diag", "diagonal", "diff", "disable_compile", "divide",
-    "divmod", "e", "einsum", "einsum_path", "empty", "empty_like", "enable_compile", "equal", "erf", "erfinv",
-    "euler_gamma", "eval", "exp", "expand_dims", "expm1", "eye", "fast", "finfo", "flatten", "flip", "float16",
-    "float32", "float64", "floating", "floor", "floor_divide", "from_dlpack", "full", "full_like", "generic",
-    "get_active_memory", "get_cache_memory", "get_memory_limit", "get_peak_memory", "get_printoptions", "gpu",
-    "grad", "greater", "greater_equal", "hamming", "hanning", "identity", "iinfo", "imag", "inexact", "inf",
-    "inner", "int8", "int16", "int32", "int64", "integer", "is_available", "isclose", "isdtype", "isfinite",
-    "isinf", "isnan", "isneginf", "isposinf", "issubdtype", "jvp", "kron", "left_shift", "less", "less_equal",
-    "linalg", "linspace", "load", "log", "log1p", "log2", "log10", "logaddexp", "logcumsumexp", "logical_and",
-    "logical_not", "logical_or", "logical_xor", "logsumexp", "matmul", "matrix_transpose", "max", "maximum", "mean",
-    "median", "meshgrid", "min", "minimum", "minmax", "moveaxis", "multiply", "nan", "nan_to_num", "negative",
-    "new_stream", "new_thread_local_stream", "new_thread_unsafe_stream", "newaxis", "not_equal", "number", "ones",
-    "ones_like", "outer", "pad", "partition", "permute_dims", "pi", "positive", "pow", "power", "printoptions",
-    "prod", "put_along_axis", "radians", "random", "real", "reciprocal", "remainder", "repeat", "reset_peak_memory",
-    "reshape", "result_type", "right_shift", "roll", "round", "rsqrt", "save", "save_safetensors", "savez",
-    "savez_compressed", "searchsorted", "set_cache_limit", "set_default_device", "set_default_stream",
-    "set_memory_limit", "set_printoptions", "set_wired_limit", "sigmoid", "sign", "signedinteger", "sin", "sinh",
-    "slice", "slice_update", "softmax", "sort", "split", "sqrt", "square", "squeeze", "stack", "std",
-    "stop_gradient", "stream", "subtract", "sum", "swapaxes", "synchronize", "take", "take_along_axis", "tan",
-    "tanh", "tensordot", "tile", "topk", "trace", "transpose", "tri", "tril", "triu", "trunc", "uint8", "uint16",
-    "uint32", "uint64", "unflatten", "unique", "unsignedinteger", "unstack", "value_and_grad", "var", "vecdot",
-    "view", "vjp", "vmap", "where", "zeros", "zeros_like",
+    "degrees", "depends", "dequantize", "device_count", "device_info", "diag", "diagonal", "diff", "disable_compile",
+    "distributed", "divide", "divmod", "e", "einsum", "einsum_path", "empty", "empty_like", "enable_compile",
+    "equal", "erf", "erfinv", "euler_gamma", "eval", "exp", "expand_dims", "expm1", "eye", "fast", "fft", "finfo",
+    "flatten", "flip", "float16", "float32", "float64", "floating", "floor", "floor_divide", "from_dlpack",
+    "from_fp8", "full", "full_like", "gather_qmm", "generic", "get_active_memory", "get_cache_memory",
+    "get_memory_limit", "get_peak_memory", "get_printoptions", "gpu", "grad", "greater", "greater_equal", "hamming",
+    "hanning", "identity", "iinfo", "imag", "inexact", "inf", "inner", "int8", "int16", "int32", "int64", "integer",
+    "is_available", "isclose", "isdtype", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "issubdtype", "jvp",
+    "kron", "left_shift", "less", "less_equal", "linalg", "linspace", "load", "log", "log1p", "log2", "log10",
+    "logaddexp", "logcumsumexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "matmul",
+    "matrix_transpose", "max", "maximum", "mean", "median", "meshgrid", "min", "minimum", "minmax", "moveaxis",
+    "multiply", "nan", "nan_to_num", "negative", "new_stream", "new_thread_local_stream", "new_thread_unsafe_stream",
+    "newaxis", "not_equal", "number", "ones", "ones_like", "outer", "pad", "partition", "permute_dims", "pi",
+    "positive", "pow", "power", "printoptions", "prod", "put_along_axis", "quantize", "quantized_matmul", "radians",
+    "random", "real", "reciprocal", "remainder", "repeat", "reset_peak_memory", "reshape", "result_type",
+    "right_shift", "roll", "round", "rsqrt", "save", "save_safetensors", "savez", "savez_compressed", "searchsorted",
+    "set_cache_limit", "set_default_device", "set_default_stream", "set_memory_limit", "set_printoptions",
+    "set_wired_limit", "sigmoid", "sign", "signedinteger", "sin", "sinh", "slice", "slice_update", "softmax", "sort",
+    "split", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient", "stream", "subtract", "sum", "swapaxes",
+    "synchronize", "take", "take_along_axis", "tan", "tanh", "tensordot", "tile", "to_fp8", "topk", "trace",
+    "transpose", "tri", "tril", "triu", "trunc", "uint8", "uint16", "uint32", "uint64", "unflatten", "unique",
+    "unsignedinteger", "unstack", "value_and_grad", "var", "vecdot", "view", "vjp", "vmap", "where", "zeros",
+    "zeros_like",
 ]
 # fmt: on

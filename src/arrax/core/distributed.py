@@ -79,9 +79,7 @@ def init(
     if backend not in _BACKENDS:
         raise ValueError(f"[init] expected a backend out of {list(_BACKENDS)}, got {backend!r}")
     if strict:
-        raise RuntimeError(
-            f"[init] expected other processes to connect to with {backend!r}, got none: leave out strict"
-        )
+        raise RuntimeError(f"[init] expected processes to connect with {backend!r}, got none: leave out strict")
     return _WORLD
 
 

@@ -1,19 +1,19 @@
-"""Linear algebra: norms and the cross product."""
+"""Linear algebra: norms, products, inverses, equations and factorisations of the matrices in the last two axes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from arrax.core.axes import normalize_axis
 from arrax.core.convert import array_node
-from arrax.graph.dtypes import Dtype, bool_, complex64, float32, float64, promote, to_inexact, uint8
+from arrax.graph.dtypes import Dtype, bool_, complex64, float32, float64, promote, to_inexact, uint8, uint32
 from arrax.graph.handle import wrap
-from arrax.graph.node import Node, Shape
-from arrax.graph.primitive import Primitive, bind, broadcast_shapes, register
+from arrax.graph.node import Node
+from arrax.graph.primitive import Primitive, bind, broadcast_shapes
+from arrax.prims import linalg as factor
 from arrax.prims import pointwise as p
+from arrax.prims.contract import matmul, swap_last
 from arrax.prims.leaf import constant
 from arrax.prims.reduce import max_p, min_p, reduce, sum_p
 from arrax.prims.view import broadcast, concatenate, move_axis, reshape, slice_
@@ -22,59 +22,6 @@ if TYPE_CHECKING:
     from arrax.core.array import array
 
 _wrap: Callable[[Node], Any] = wrap
-
-
-# --- singular values --------------------------------------------------------------------------------------------------
-def _singular_infer(inputs: tuple[Node, ...], params: tuple) -> tuple[Shape, Dtype]:
-    a = inputs[0]
-    return (*a.shape[:-2], min(a.shape[-2:])), float32 if a.dtype is complex64 else a.dtype
-
-
-def _singular_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) -> np.ndarray:
-    return np.linalg.svd(a, compute_uv=False).astype(dtype.np) if a.size else np.empty(shape, dtype.np)
-
-
-def _no_derivative(node: Node, cotangent: Node) -> Any:
-    raise ValueError(f"[{node.prim.name}] expected no derivative, it has none here: use another norm or factorisation")
-
-
-# All singular values of the matrices in the last two axes, the largest first.
-singular_values_p = register(
-    Primitive(
-        "singular_values",
-        "opaque",
-        _singular_infer,
-        _singular_reference,
-        _no_derivative,
-        lambda n, inputs, batched: bind(n.prim, (inputs[0],)),
-        samples=[(("f4:3,2",), ()), (("f4:2,3,3",), ())],
-        cost=100,
-    )
-)
-
-
-def _root_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) -> np.ndarray:
-    u, s, vt = np.linalg.svd(a)
-    return np.matmul(u * np.sqrt(s)[..., None, :], vt).astype(dtype.np)
-
-
-# The symmetric square root of positive semi-definite matrices in the last two axes.
-symmetric_root_p = register(
-    Primitive(
-        "symmetric_root",
-        "opaque",
-        lambda inputs, params: (inputs[0].shape, inputs[0].dtype),
-        _root_reference,
-        _no_derivative,
-        lambda n, inputs, batched: bind(n.prim, (inputs[0],)),
-        samples=[(("f4:2,2",), ())],
-        cost=100,
-    )
-)
-
-
-def symmetric_root(a: Node) -> Node:
-    return bind(symmetric_root_p, (a,))
 
 
 # --- norms ------------------------------------------------------------------------------------------------------------
@@ -133,7 +80,7 @@ def _matrix_norm(a: Node, order: float | str, rows: int, columns: int) -> Node:
                 f"[norm] expected float32, float64 or complex64 for ord {order}, got {a.dtype.name}: cast it"
             )
         last = move_axis(move_axis(a, max(rows, columns), a.ndim - 1), min(rows, columns), a.ndim - 2)
-        values = bind(singular_values_p, (last,))
+        values = bind(factor.singular_values_p, (last,))
         axis = values.ndim - 1
         if order == "nuc":
             result = reduce(sum_p, values, (axis,))
@@ -255,3 +202,294 @@ def _three(op: str, a: Node, axis: int) -> Node:
 def _coordinates(a: Node, axis: int) -> list[Node]:
     shape = (*a.shape[:axis], 1, *a.shape[axis + 1 :])
     return [slice_(a, shape, tuple(k if i == axis else 0 for i in range(a.ndim))) for k in range(3)]
+
+
+# --- arguments of factorisations --------------------------------------------------------------------------------------
+_REAL = (float32, float64)
+
+
+def _matrices(op: str, a: Any, types: tuple[Dtype, ...] = _REAL, square: bool = True) -> Node:
+    node = array_node(op, a)
+    if node.dtype not in types:
+        names = ", ".join(t.name for t in types)
+        raise ValueError(f"[{op}] expected a type out of {names}, got {node.dtype.name}: cast it")
+    if node.ndim < 2:
+        raise ValueError(f"[{op}] expected matrices in the last two axes, got shape {list(node.shape)}: reshape it")
+    if square and node.shape[-1] != node.shape[-2]:
+        raise ValueError(f"[{op}] expected square matrices, got shape {list(node.shape)}")
+    return node
+
+
+def _lower(op: str, letter: Any) -> bool:
+    if not isinstance(letter, str):
+        raise TypeError(f"[{op}] expected 'L' or 'U' as UPLO, got {letter!r}")
+    return letter.upper() != "U"
+
+
+# --- inverses ---------------------------------------------------------------------------------------------------------
+def inv(a: array, *, stream: Any = None) -> array:
+    """The inverses of square matrices, float32 or float64.
+
+    Raises:
+        ValueError: if shape or type do not fit.
+        RuntimeError: on evaluation, if a matrix is singular.
+
+    >>> import arrax.core as mx
+    >>> mx.linalg.inv(mx.array([[2.0, 0.0], [0.0, 4.0]])).tolist()
+    [[0.5, 0.0], [0.0, 0.25]]
+    """
+    return _wrap(factor.inv(_matrices("inv", a)))
+
+
+def tri_inv(a: array, upper: bool = False, *, stream: Any = None) -> array:
+    """The inverses of triangular matrices; the other triangle is taken as zero.
+
+    Raises:
+        ValueError: if shape or type do not fit.
+        RuntimeError: on evaluation, if there is a zero on a diagonal.
+    """
+    return _wrap(factor.triangle(factor.inv(factor.triangle(_matrices("tri_inv", a), upper)), upper))
+
+
+def pinv(a: array, *, stream: Any = None) -> array:
+    """The Moore-Penrose pseudo-inverses of matrices (..., m, n): shape (..., n, m).
+
+    Raises:
+        ValueError: if shape or type do not fit.
+
+    >>> import arrax.core as mx
+    >>> mx.linalg.pinv(mx.array([[2.0], [0.0]])).tolist()
+    [[0.5, 0.0]]
+    """
+    return _wrap(bind(factor.pinv_p, (_matrices("pinv", a, square=False),)))
+
+
+def cholesky_inv(a: array, upper: bool = False, *, stream: Any = None) -> array:
+    """The inverses of the matrices of which ``a`` holds the Cholesky factors.
+
+    Args:
+        a: triangular factors, float32 or float64.
+        upper: whether they are upper triangular.
+        stream: not used.
+
+    Raises:
+        ValueError: if shape or type do not fit.
+    """
+    inverse = factor.inv(factor.triangle(_matrices("cholesky_inv", a), upper))
+    return _wrap(matmul(inverse, swap_last(inverse)) if upper else matmul(swap_last(inverse), inverse))
+
+
+# --- equations --------------------------------------------------------------------------------------------------------
+def _equations(op: str, a: Any, b: Any) -> tuple[Node, Node]:
+    left, right = array_node(op, a), array_node(op, b)
+    if left.ndim < 2 or left.shape[-1] != left.shape[-2]:
+        raise ValueError(f"[{op}] expected square matrices as the first argument, got shape {list(left.shape)}")
+    if right.ndim < 1 or left.shape[-1] != right.shape[0 if right.ndim == 1 else -2]:
+        raise ValueError(f"[{op}] expected shapes (..., n, n) and (n) or (..., n, k), got {list(right.shape)} for b")
+    dtype = promote(left.dtype, right.dtype)
+    if dtype not in _REAL:
+        raise ValueError(f"[{op}] expected arguments that promote to float32 or float64, got {dtype.name}: cast them")
+    return p.cast(left, dtype), p.cast(right, dtype)
+
+
+def _solved(op: str, left: Node, right: Node) -> Node:
+    broadcast_shapes(op, left.shape[:-2], right.shape[:-2])
+    if right.ndim > 1:
+        return factor.solve(left, right)
+    result = factor.solve(left, reshape(right, (*right.shape, 1)))
+    return reshape(result, result.shape[:-1])
+
+
+def solve(a: array, b: array, *, stream: Any = None) -> array:
+    """The solution x of ``a @ x = b``.
+
+    Args:
+        a: shape (..., n, n).
+        b: shape (n), or (..., n, k); its leading axes broadcast with those of ``a``.
+        stream: not used.
+
+    Raises:
+        ValueError: if shapes or types do not fit.
+        RuntimeError: on evaluation, if a matrix is singular.
+
+    >>> import arrax.core as mx
+    >>> mx.linalg.solve(mx.array([[2.0, 0.0], [0.0, 4.0]]), mx.array([2.0, 2.0])).tolist()
+    [1.0, 0.5]
+    """
+    return _wrap(_solved("solve", *_equations("solve", a, b)))
+
+
+def solve_triangular(a: array, b: array, *, upper: bool = False, stream: Any = None) -> array:
+    """The solution x of ``a @ x = b`` for triangular matrices; see :func:`solve`.
+
+    Args:
+        a: shape (..., n, n); the other triangle is taken as zero.
+        b: shape (n), or (..., n, k).
+        upper: whether ``a`` is upper triangular.
+        stream: not used.
+
+    Raises:
+        ValueError: if shapes or types do not fit.
+        RuntimeError: on evaluation, if there is a zero on a diagonal.
+    """
+    left, right = _equations("solve_triangular", a, b)
+    return _wrap(_solved("solve_triangular", factor.triangle(left, upper), right))
+
+
+# --- determinants -----------------------------------------------------------------------------------------------------
+def _determinable(op: str, a: Any) -> tuple[Node, Dtype]:
+    node = array_node(op, a)
+    if node.dtype.is_complex:
+        raise ValueError(f"[{op}] expected real numbers, got {node.dtype.name}: take the real part")
+    dtype = to_inexact(node.dtype)
+    return _matrices(op, _wrap(p.cast(node, dtype.compute))), dtype
+
+
+def det(a: array, *, stream: Any = None) -> array:
+    """The determinants of square matrices of real numbers; integers are taken as float32.
+
+    Raises:
+        ValueError: if shape or type do not fit.
+
+    >>> import arrax.core as mx
+    >>> mx.linalg.det(mx.array([[2.0, 0.0], [0.0, 4.0]])).item()
+    8.0
+    """
+    node, dtype = _determinable("det", a)
+    return _wrap(p.cast(factor.det(node), dtype))
+
+
+def slogdet(a: array, *, stream: Any = None) -> tuple[array, array]:
+    """The signs of the determinants of square matrices, and the logarithms of their absolute values.
+
+    Raises:
+        ValueError: if shape or type do not fit.
+    """
+    node, dtype = _determinable("slogdet", a)
+    sign, logarithm = factor.slogdet(node)
+    return _wrap(p.cast(sign, dtype)), _wrap(p.cast(logarithm, dtype))
+
+
+# --- factorisations ---------------------------------------------------------------------------------------------------
+def cholesky(a: array, upper: bool = False, *, stream: Any = None) -> array:
+    """The triangular factors L, with ``a = L @ L.T``, of symmetric positive definite matrices.
+
+    Args:
+        a: float32 or float64; only the lower triangle (the upper one with ``upper``) is read.
+        upper: whether to return U, with ``a = U.T @ U``.
+        stream: not used.
+
+    Returns:
+        The factors; NaN where a matrix is not positive definite.
+
+    Raises:
+        ValueError: if shape or type do not fit.
+
+    >>> import arrax.core as mx
+    >>> mx.linalg.cholesky(mx.array([[4.0, 2.0], [2.0, 2.0]])).tolist()
+    [[2.0, 0.0], [1.0, 1.0]]
+    """
+    node = _matrices("cholesky", a)
+    if upper:
+        return _wrap(swap_last(bind(factor.cholesky_p, (swap_last(node),))))
+    return _wrap(bind(factor.cholesky_p, (node,)))
+
+
+def qr(a: array, *, stream: Any = None) -> tuple[array, array]:
+    """Q with orthonormal columns and upper triangular R, with ``Q @ R = a``.
+
+    Returns:
+        For matrices (..., m, n) and k the smaller of m, n: shapes (..., m, k) and (..., k, n).
+
+    Raises:
+        ValueError: if shape or type do not fit.
+    """
+    q, r = factor.qr(_matrices("qr", a, square=False))
+    return _wrap(q), _wrap(r)
+
+
+def svd(a: array, compute_uv: bool = True, *, stream: Any = None) -> Any:
+    """The singular value decomposition: U, S, Vt with ``U[:, :k] @ diag(S) @ Vt[:k] = a``.
+
+    Args:
+        a: matrices (..., m, n), float32, float64 or complex64; k is the smaller of m and n.
+        compute_uv: whether U and Vt are wanted.
+        stream: not used.
+
+    Returns:
+        Shapes (..., m, m), (..., k) and (..., n, n); S alone without ``compute_uv``. S is real and descends.
+
+    Raises:
+        ValueError: if shape or type do not fit.
+    """
+    node = _matrices("svd", a, (*_REAL, complex64), square=False)
+    if compute_uv:
+        return tuple(_wrap(x) for x in factor.svd(node))
+    return _wrap(bind(factor.singular_values_p, (node,)))
+
+
+def eigh(a: array, UPLO: str = "L", *, stream: Any = None) -> tuple[array, array]:
+    """The eigenvalues, ascending, and the eigenvectors, in columns, of symmetric or Hermitian matrices.
+
+    Args:
+        a: float32, float64 or complex64.
+        UPLO: "L" or "U": the triangle that is read.
+        stream: not used.
+
+    Raises:
+        ValueError: if shape or type do not fit.
+    """
+    w, v = factor.eigh(_matrices("eigh", a, (*_REAL, complex64)), _lower("eigh", UPLO))
+    return _wrap(w), _wrap(v)
+
+
+def eigvalsh(a: array, UPLO: str = "L", *, stream: Any = None) -> array:
+    """The eigenvalues, ascending, of symmetric or Hermitian matrices; see :func:`eigh`."""
+    node = _matrices("eigvalsh", a, (*_REAL, complex64))
+    return _wrap(bind(factor.eigvalsh_p, (node,), (_lower("eigvalsh", UPLO),)))
+
+
+def eig(a: array, *, stream: Any = None) -> tuple[array, array]:
+    """The eigenvalues and the right eigenvectors, in columns, of square matrices; complex64.
+
+    Raises:
+        ValueError: if shape or type do not fit, or a derivative is asked for.
+    """
+    w, v = factor.eig(_matrices("eig", a, (*_REAL, complex64)))
+    return _wrap(w), _wrap(v)
+
+
+def eigvals(a: array, *, stream: Any = None) -> array:
+    """The eigenvalues of square matrices, in no particular order; complex64."""
+    return _wrap(factor.eig(_matrices("eigvals", a, (*_REAL, complex64)))[0])
+
+
+def lu(a: array, *, stream: Any = None) -> tuple[array, array, array]:
+    """Row indices P, unit lower triangular L and upper triangular U, with ``a = L[P] @ U``.
+
+    Returns:
+        For matrices (..., m, n) and k the smaller of m, n: shapes (..., m), (..., m, k) and (..., k, n).
+
+    Raises:
+        ValueError: if shape or type do not fit, or a derivative is asked for.
+    """
+    node = _matrices("lu", a, square=False)
+    both, _, order = factor.lu(node)
+    m, n = node.shape[-2:]
+    k, lead = min(m, n), node.shape[:-2]
+    start = (0,) * node.ndim
+    left = factor.triangle(slice_(both, (*lead, m, k), start), strict=True)
+    ones = factor.identity(max(m, k), node.dtype)
+    left = p.add(left, slice_(ones, (m, k), (0, 0)))
+    right = factor.triangle(slice_(both, (*lead, k, n), start), upper=True)
+    return _wrap(p.cast(order, uint32)), _wrap(left), _wrap(right)
+
+
+def lu_factor(a: array, *, stream: Any = None) -> tuple[array, array]:
+    """Both factors of :func:`lu` in one matrix, and for every row the row that it was swapped with, in turn.
+
+    Raises:
+        ValueError: if shape or type do not fit, or a derivative is asked for.
+    """
+    both, pivots, _ = factor.lu(_matrices("lu_factor", a, square=False))
+    return _wrap(both), _wrap(p.cast(pivots, uint32))

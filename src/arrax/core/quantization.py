@@ -168,23 +168,23 @@ def _decode_fp8(codes: Node) -> Node:
     return p.where(nan, _f(float("nan")), _decode(codes, 7, 3, 7))
 
 
-# Halfway between neighbours in e2m1; those where the upper one is even belong to it.
-_FP4_EDGES = ((0.25, False), (0.75, True), (1.25, False), (1.75, True), (2.5, False), (3.5, True), (5.0, False))
+# Halfway between neighbours in e2m1; what lies there becomes the smaller one.
+_FP4_EDGES = (0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0)
 
 
 def _encode_fp4(x: Node) -> Node:
     size, code = p.abs_(x), _u(0)
-    for edge, upper in _FP4_EDGES:
-        above = p.greater_equal(size, _f(edge)) if upper else p.greater(size, _f(edge))
-        code = p.add(code, p.cast(above, uint32))
-    negative = p.bitwise_and(p.less(x, _f(0.0)), p.not_equal(code, _u(0)))
-    return p.bitwise_or(code, p.left_shift(p.cast(negative, uint32), _u(3)))
+    for edge in _FP4_EDGES:
+        code = p.add(code, p.cast(p.greater(size, _f(edge)), uint32))
+    # there is no negative zero
+    sign = p.where(p.less(x, _f(0.0)), p.where(p.equal(code, _u(0)), _u(0), _u(8)), _u(0))
+    return p.bitwise_or(code, sign)
 
 
 def _encode_e8m0(x: Node) -> Node:
-    """The exponents of the least powers of two that are not below positive float32 numbers, plus 127."""
+    """The exponents of the least powers of two that are not below positive float32 numbers, plus 127; of zero 127."""
     exponent = p.right_shift(p.add(p.bitcast(x, uint32), _u(0x7FFFFF)), _u(23))
-    return p.minimum(exponent, _u(255))
+    return p.where(p.equal(x, _f(0.0)), _u(127), p.minimum(exponent, _u(255)))
 
 
 def _decode_e8m0(codes: Node) -> Node:
@@ -266,8 +266,8 @@ def quantize(
         stream: not used.
 
     Returns:
-        The words, uint32 of shape (..., n * bits / 32); the scales, of shape (..., n / group_size); in mode "affine" the
-        biases, of the same shape.
+        The words, uint32 of shape (..., n * bits / 32); the scales, of shape (..., n / group_size); in mode "affine"
+        the biases, of the same shape.
 
     Raises:
         ValueError: if the mode does not exist or does not fit the arguments.

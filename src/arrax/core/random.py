@@ -23,7 +23,6 @@ import numpy as np
 from arrax.core.array import array
 from arrax.core.axes import as_shape, normalize_axis
 from arrax.core.convert import array_node, as_node
-from arrax.core.linalg import symmetric_root
 from arrax.graph.dtypes import Dtype, bfloat16, bool_, complex64, float16, float32, int32, promote, uint8, uint32
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node, Shape
@@ -32,6 +31,7 @@ from arrax.prims import pointwise as p
 from arrax.prims.contract import matmul
 from arrax.prims.gather import take
 from arrax.prims.leaf import constant, random_bits
+from arrax.prims.linalg import symmetric_root
 from arrax.prims.opaque import argsort
 from arrax.prims.reduce import argmax_p, reduce
 from arrax.prims.view import reshape, slice_

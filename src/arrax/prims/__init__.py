@@ -1,5 +1,5 @@
 """The primitives: every rule of each of them, in one place."""
 
-from arrax.prims import call, contract, gather, leaf, opaque, pointwise, reduce, scan, view
+from arrax.prims import call, contract, fourier, gather, leaf, linalg, opaque, pointwise, reduce, scan, view
 
-__all__ = ["call", "contract", "gather", "leaf", "opaque", "pointwise", "reduce", "scan", "view"]
+__all__ = ["call", "contract", "fourier", "gather", "leaf", "linalg", "opaque", "pointwise", "reduce", "scan", "view"]

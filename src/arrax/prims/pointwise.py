@@ -133,9 +133,11 @@ rsqrt_p = _declare(
 def _power_vjp(n: Node, g: Node) -> tuple[Node, Node]:
     x, y = n.inputs
     zero = scalar(0, y)
-    dx = mul(g, mul(y, power(x, sub(y, scalar(1, y)))))
+    below = power(x, sub(y, scalar(1, y)))
+    dx = mul(g, mul(y, below))
     # x^0 is constant in x, also where x^(y-1) overflows; and 0^y is constant in y for y > 0
-    dx = where(equal(y, zero), scalar(0, dx), dx)
+    constant_in_x = bitwise_and(equal(y, zero), not_equal(mul(below, zero), zero))
+    dx = where(constant_in_x, scalar(0, dx), dx)
     at_zero = equal(x, scalar(0, x))
     dy = mul(g, mul(n, where(at_zero, scalar(0, x), log(where(at_zero, scalar(1, x), x)))))
     return dx, dy

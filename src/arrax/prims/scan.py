@@ -12,7 +12,7 @@ from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import Primitive, register
 from arrax.prims.gather import scatter_along
 from arrax.prims.leaf import constant, iota
-from arrax.prims.pointwise import div, equal, exp, maximum, minimum, mul, neg, where
+from arrax.prims.pointwise import bitwise_and, cast, div, equal, exp, maximum, minimum, mul, neg, where
 from arrax.prims.view import broadcast
 
 
@@ -69,8 +69,22 @@ def _sum_vjp(n: Node, g: Node) -> tuple[Node]:
 
 
 def _prod_vjp(n: Node, g: Node) -> tuple[Node]:
-    axis, reverse, inclusive = n.params
-    return (div(scan(cumsum_p, mul(g, n), axis, not reverse, inclusive), n.inputs[0]),)
+    """Sums of the products behind each element, divided by it; at the first zero the products are taken without it.
+
+    Behind the first zero all products are zero, and so are their derivatives.
+    """
+    a, (axis, reverse, inclusive) = n.inputs[0], n.params
+    one, none = constant(1, a.dtype), constant(0, a.dtype)
+
+    def behind(products: Node) -> Node:
+        return scan(cumsum_p, mul(g, products), axis, not reverse, inclusive)
+
+    is_zero = equal(a, none)
+    zeros = scan(cumsum_p, cast(is_zero, int32), axis, reverse, True)
+    first = bitwise_and(is_zero, equal(zeros, constant(1, int32)))
+    without = scan(cumprod_p, where(first, one, a), axis, reverse, inclusive)
+    before = where(equal(zeros, constant(0, int32)), div(behind(n), where(is_zero, one, a)), none)
+    return (where(first, behind(without), before),)
 
 
 def _extremum_vjp(n: Node, g: Node) -> tuple[Node]:

@@ -399,16 +399,23 @@ class BoundCall:
         # an argument's number, or a node from outside that the function uses
         self.data = [number.get(id(order[i]), order[i]) for i in bound.inputs]
         self.scalars = [bits(order[i].params[0], d) if i >= 0 else known for i, d, known in bound.scalars]
-        # each result: the plan's k-th own one, or an argument, or a node from outside
-        known: dict[int, tuple[int, Node | int | None]] = {}
+        # each result: the plan's k-th own one, the k-th argument, or a node from outside
+        known: dict[int, tuple[str, int | Node]] = {}
         for node, (kind, k) in zip(computed, bound.results, strict=True):
-            known[id(node)] = (k, None) if kind == "own" else (-1, number.get(id(order[k]), order[k]))
-        self.results = [known.get(id(n)) or (-1, number.get(id(n), n)) for n in results]
+            known[id(node)] = ("own", k) if kind == "own" else self._outside(order[k], number)
+        self.results = [known.get(id(n)) or self._outside(n, number) for n in results]
+
+    @staticmethod
+    def _outside(node: Node, number: dict[int, int]) -> tuple[str, int | Node]:
+        return ("argument", number[id(node)]) if id(node) in number else ("node", node)
 
     def run(self, inputs: Sequence[Node]) -> list[Buffer]:
         pointers = [(inputs[x] if isinstance(x, int) else x).buffer.ptr for x in self.data]
         own = self.bound.execute(pointers, self.scalars)
-        return [own[k] if k >= 0 else (inputs[x] if isinstance(x, int) else x).buffer for k, x in self.results]
+        return [
+            k.buffer if isinstance(k, Node) else own[k] if kind == "own" else inputs[k].buffer
+            for kind, k in self.results
+        ]
 
 
 def _in_parallel(work: Callable[[np.ndarray, np.ndarray], None], rows: np.ndarray, out: np.ndarray) -> None:

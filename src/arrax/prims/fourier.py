@@ -1,0 +1,133 @@
+"""Discrete Fourier transforms, which NumPy computes.
+
+The transforms are sums without a factor, times ``scale``; so each is the other's adjoint where the scales are equal.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from arrax.graph.dtypes import Dtype, bool_, complex64, float32, int32
+from arrax.graph.node import Node, Shape
+from arrax.graph.primitive import Primitive, bind, register
+from arrax.prims import pointwise as p
+from arrax.prims.leaf import constant, iota
+from arrax.prims.view import broadcast, slice_update
+
+
+def _scaled(f: Callable[..., np.ndarray], a: np.ndarray, scale: float, dtype: Dtype, **kwargs: object) -> np.ndarray:
+    return (f(a, **kwargs) * scale).astype(dtype.np)
+
+
+def _fft_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) -> np.ndarray:
+    axes, inverse, scale = params
+    # "forward" moves NumPy's own factor to the other transform
+    f, norm = (np.fft.ifftn, "forward") if inverse else (np.fft.fftn, "backward")
+    return _scaled(f, a, scale, dtype, axes=axes, norm=norm)
+
+
+# Complex to complex. params: (axes, inverse, scale)
+fft_p = register(
+    Primitive(
+        "fft",
+        "opaque",
+        lambda inputs, params: (inputs[0].shape, complex64),
+        _fft_reference,
+        lambda n, g: (fft(g, n.params[0], not n.params[1], n.params[2]),),
+        lambda n, inputs, batched: fft(inputs[0], tuple(i + 1 for i in n.params[0]), *n.params[1:]),
+        samples=[(("c8:3,4",), ((0, 1), False, 1.0)), (("c8:3,4",), ((1,), True, 0.25))],
+        cost=100,
+    )
+)
+
+
+def _with_size(shape: Shape, axis: int, n: int) -> Shape:
+    return (*shape[:axis], n, *shape[axis + 1 :])
+
+
+def _rfft_vjp(n: Node, g: Node) -> tuple[Node]:
+    """The other half of the spectrum does not contribute: zeros in its place."""
+    axis, scale = n.params
+    whole = broadcast(constant(0, complex64), n.inputs[0].shape)
+    whole = slice_update(whole, g, (0,) * g.ndim)
+    real = bind(p.real_p, (fft(whole, (axis,), True, scale),))
+    return (p.cast(real, n.inputs[0].dtype),)
+
+
+# Real to the first half of the complex spectrum. params: (axis, scale)
+rfft_p = register(
+    Primitive(
+        "rfft",
+        "opaque",
+        lambda inputs, params: (
+            _with_size(inputs[0].shape, params[0], inputs[0].shape[params[0]] // 2 + 1),
+            complex64,
+        ),
+        lambda params, shape, dtype, a: _scaled(np.fft.rfft, a, params[1], dtype, axis=params[0]),
+        _rfft_vjp,
+        lambda n, inputs, batched: rfft(inputs[0], n.params[0] + 1, n.params[1]),
+        samples=[(("f4:3,4",), (1, 1.0)), (("f4:5,2",), (0, 0.2))],
+        cost=100,
+    )
+)
+
+
+def _irfft_vjp(n: Node, g: Node) -> tuple[Node]:
+    """All but the first and, for an even length, the last term of the spectrum stand for two."""
+    length, axis, scale = n.params
+    a = n.inputs[0]
+    k = iota(a.shape, axis, int32)
+    single = p.equal(k, constant(0, int32))
+    if length % 2 == 0:
+        single = p.where(p.equal(k, constant(length // 2, int32)), constant(True, bool_), single)
+    weight = p.where(single, constant(1.0, float32), constant(2.0, float32))
+    return (p.mul(rfft(g, axis, scale), p.cast(weight, complex64)),)
+
+
+# The first half of a complex spectrum to real. params: (length of the result, axis, scale)
+irfft_p = register(
+    Primitive(
+        "irfft",
+        "opaque",
+        lambda inputs, params: (_with_size(inputs[0].shape, params[1], params[0]), float32),
+        lambda params, shape, dtype, a: _scaled(
+            np.fft.irfft, a, params[2], dtype, n=params[0], axis=params[1], norm="forward"
+        ),
+        _irfft_vjp,
+        lambda n, inputs, batched: irfft(inputs[0], n.params[0], n.params[1] + 1, n.params[2]),
+        samples=[(("c8:3,4",), (6, 1, 1.0)), (("c8:3,2",), (5, 0, 0.2))],
+        cost=100,
+    )
+)
+
+
+def fft(a: Node, axes: tuple[int, ...], inverse: bool, scale: float) -> Node:
+    """The transform of complex numbers along the axes; its size stays."""
+    if not a.size:
+        return a
+    return bind(fft_p, (a,), (axes, inverse, scale))
+
+
+def rfft(a: Node, axis: int, scale: float) -> Node:
+    """The transform of float32 numbers along an axis of size n, which becomes n // 2 + 1."""
+    if not a.size:
+        return broadcast(constant(0, complex64), _with_size(a.shape, axis, a.shape[axis] // 2 + 1))
+    return bind(rfft_p, (a,), (axis, scale))
+
+
+def irfft(a: Node, n: int, axis: int, scale: float) -> Node:
+    """Real numbers, n along the axis, from n // 2 + 1 terms of their spectrum."""
+    if not a.size:
+        return broadcast(constant(0, float32), _with_size(a.shape, axis, n))
+    return bind(irfft_p, (a,), (n, axis, scale))
+
+
+def factor(norm: str, inverse: bool, sizes: Shape) -> float:
+    """The scale of a transform of the given sizes, by the name of its normalisation."""
+    n = math.prod(sizes)
+    if norm == "ortho":
+        return n**-0.5
+    return 1 / n if (norm == "forward") is not inverse else 1.0
