@@ -15,7 +15,7 @@ from arrax.codegen import cache
 
 VERSION = "1"  # changes whenever the same kernel gives other code
 
-_lock = threading.RLock()
+lock = threading.RLock()
 
 
 def _lazily(name: str) -> ModuleType:
@@ -35,8 +35,13 @@ def _lazily(name: str) -> ModuleType:
 llvm: Any = _lazily("llvmlite.binding")
 
 
-@functools.cache
 def _target() -> tuple[Any, Any, str]:
+    with lock:  # what is loaded lazily must not be touched by two threads at once
+        return _make_target()
+
+
+@functools.cache
+def _make_target() -> tuple[Any, Any, str]:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
@@ -64,7 +69,7 @@ def _optimise(module: Any, machine: Any) -> None:
 
 def build(text: str) -> bytes:
     """Object code of a module of LLVM IR."""
-    with _lock:
+    with lock:
         machine, _, _ = _target()
         module = llvm.parse_assembly(text)
         module.triple = machine.triple
@@ -76,7 +81,7 @@ def build(text: str) -> bytes:
 
 def load(object_code: bytes, name: str) -> int:
     """Makes object code executable; the address of one of its functions."""
-    with _lock:
+    with lock:
         _, engine, _ = _target()
         engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
         engine.finalize_object()

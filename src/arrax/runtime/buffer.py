@@ -56,36 +56,39 @@ class Pool:
         self.active = 0
         self.peak = 0
         self._free: dict[int, list[tuple[int, Any]]] = {}
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
 
     def allocate(self, nbytes: int) -> Buffer:
         """A block of at least that many bytes, its content undefined. Raises MemoryError where there is none."""
         size = _size_class(nbytes)
-        with self._lock:
+        with self.lock:
             free = self._free.get(size)
-            self.active += size
-            if self.active > self.peak:
-                self.peak = self.active
             if free:
                 ptr, owner = free.pop()
                 self.cached -= size
-                return Buffer(ptr, size, owner)
+                return self._taken(ptr, size, owner)
         try:
             owner = np.empty(size + SLACK, np.uint8)
-        except MemoryError:
+        except (MemoryError, ValueError, OverflowError):  # also for sizes that no computer has
             self.clear()
             try:
                 owner = np.empty(size + SLACK, np.uint8)
-            except MemoryError:
-                self.active -= size
+            except (MemoryError, ValueError, OverflowError):
                 raise MemoryError(
                     f"[eval] expected {nbytes} bytes of free memory, the system has none, free some"
                 ) from None
         base = owner.__array_interface__["data"][0]
-        return Buffer(-(-base // ALIGNMENT) * ALIGNMENT, size, owner)
+        with self.lock:
+            return self._taken(-(-base // ALIGNMENT) * ALIGNMENT, size, owner)
+
+    def _taken(self, ptr: int, size: int, owner: Any) -> Buffer:
+        self.active += size
+        if self.active > self.peak:
+            self.peak = self.active
+        return Buffer(ptr, size, owner)
 
     def give_back(self, ptr: int, size: int, owner: Any) -> None:
-        with self._lock:
+        with self.lock:
             self.active -= size
             if size > self.limit:
                 return
@@ -100,7 +103,7 @@ class Pool:
 
     def clear(self) -> None:
         """Gives all free blocks back to the system."""
-        with self._lock:
+        with self.lock:
             self._free.clear()
             self.cached = 0
 

@@ -355,12 +355,16 @@ class Bound:
 
         return run
 
-    def run(self, recorded: Sequence[Node]) -> list[Buffer]:
-        """Evaluates a graph of this structure and these sizes: the results' buffers."""
+    def start(self, recorded: Sequence[Node]) -> Callable[[], list[Buffer]]:
+        """What evaluates a graph of this structure and these sizes, giving the results' buffers."""
         pointers = [recorded[i].buffer.ptr for i in self.inputs]
         scalars = [bits(recorded[i].params[0], dtype) if i >= 0 else known for i, dtype, known in self.scalars]
-        own = self.execute(pointers, scalars)
-        return [own[k] if kind == "own" else recorded[k].buffer for kind, k in self.results]
+
+        def run() -> list[Buffer]:  # refers to the graph: its data stay alive
+            own = self.execute(pointers, scalars)
+            return [own[k] if kind == "own" else recorded[k].buffer for kind, k in self.results]
+
+        return run
 
     def execute(self, pointers: list[int], scalars: list[int]) -> list[Buffer]:
         """Runs the tasks on data at the given addresses and with the given bits of scalars: new buffers."""
@@ -425,9 +429,11 @@ def _in_parallel(work: Callable[[np.ndarray, np.ndarray], None], rows: np.ndarra
     others = [threading.Thread(target=work, args=(rows[a:b], out[a:b])) for a, b in itertools.pairwise(edges[1:])]
     for thread in others:
         thread.start()
-    work(rows[: edges[1]], out[: edges[1]])
-    for thread in others:
-        thread.join()
+    try:
+        work(rows[: edges[1]], out[: edges[1]])
+    finally:  # also after Ctrl-C: nobody may write into memory that has been given back
+        for thread in others:
+            thread.join()
 
 
 def _scalar(word: int, dtype: Dtype) -> np.ndarray:

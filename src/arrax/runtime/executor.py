@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import operator
+import os
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from arrax.codegen import cpu
 from arrax.compiler.index import SHORT, TINY
 from arrax.compiler.pipeline import Plan, build
 from arrax.graph.dtypes import Dtype, from_numpy
@@ -29,6 +33,21 @@ _plans: OrderedDict[tuple, Plan] = OrderedDict()
 _bound: OrderedDict[tuple, Bound | None] = OrderedDict()
 
 
+def _before_fork() -> None:
+    # no other thread may be changing what the child gets a copy of
+    for lock in (_lock, cpu.lock, memory.pool.lock):
+        lock.acquire()
+
+
+def _after_fork() -> None:
+    for lock in (memory.pool.lock, cpu.lock, _lock):
+        lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+
+
 class _Tracing(threading.local):
     """How many transforms are tracing in this thread: while one does, evaluated nodes keep their inputs.
 
@@ -47,36 +66,36 @@ tracing = _Tracing()
 def evaluate(outputs: list[Node]) -> None:
     """Computes the given nodes, so that each has a buffer.
 
+    Nodes change under the lock only: it is held while the graph is read, and again while the results are handed out.
     Raises ValueError where one depends on a placeholder of a transform, MemoryError where there is not enough memory;
     then nothing has changed.
     """
-    pending = [n for n in outputs if n.buffer is None]
-    if not pending:
-        return
-    first = pending[0]
-    if len(pending) == 1 and _single(first):
-        return
-    if type(first) is Result and _call(pending):
-        return
     with _lock:
-        targets = pending
-        graph = _linearise(targets)
-        if graph is None:
-            pending = wanted_with(pending)
-            targets = inlined(pending)
-        if any(n.prim is leaf.const for n in targets):
-            for node in targets:
-                if node.prim is leaf.const and node.buffer is None:
-                    finish(node, memory.from_array(node.prim.reference(node.params, node.shape, node.dtype)))
-            graph = None
-        wanted = [n for n in targets if n.buffer is None]
-        order, key = graph or _linearise(wanted)  # type: ignore[misc]
-    bound = _bound.get(key, _UNKNOWN)
-    if bound is _UNKNOWN:
-        bound = _bind(order, wanted, key)
-    else:
-        _bound.move_to_end(key)
-    buffers = by_reference(order, wanted) if bound is None else bound.run(order)
+        pending = [n for n in outputs if n.buffer is None]
+        if not pending:
+            return
+        first = pending[0]
+        run = _single(first) if len(pending) == 1 else None
+        wanted = targets = pending
+        if run is None and type(first) is Result:
+            found = _call(pending)
+            if found is not None:
+                run, wanted = found
+                pending = targets = wanted
+        if run is None:
+            graph = _linearise(targets)
+            if graph is None:
+                pending = wanted_with(pending)
+                targets = inlined(pending)
+            if any(n.prim is leaf.const for n in targets):
+                for node in targets:
+                    if node.prim is leaf.const and node.buffer is None:
+                        finish(node, memory.from_array(node.prim.reference(node.params, node.shape, node.dtype)))
+                graph = None
+            wanted = [n for n in targets if n.buffer is None]
+            order, key = graph or _linearise(wanted)  # type: ignore[misc]
+            run = _start(order, wanted, key)
+    buffers = run()
     with _lock:
         for node, buffer in zip(wanted, buffers, strict=True):
             if node.buffer is None:
@@ -87,59 +106,61 @@ def evaluate(outputs: list[Node]) -> None:
                     finish(node, target.buffer)
 
 
-def _single(node: Node) -> bool:
-    """Evaluates one operation on data, if that is what the node is: the common case of results that are looked at."""
+def _start(order: list[Node], wanted: list[Node], key: tuple) -> Callable[[], list[memory.Buffer]]:
+    """What computes the wanted nodes' buffers; it reads no node any more, so that it may run without the lock."""
+    bound = _bound.get(key, _UNKNOWN)
+    if bound is _UNKNOWN:
+        bound = _bind(order, wanted, key)
+    else:
+        _bound.move_to_end(key)
+    if bound is not None:
+        return bound.start(order)
+    buffers = by_reference(order, wanted)
+    return lambda: buffers
+
+
+def _single(node: Node) -> Callable[[], list[memory.Buffer]] | None:
+    """What computes one operation on data, if the node is that: the common case of results that are looked at."""
     inputs = node.inputs
     if len(inputs) == 1:
         (a,) = inputs
         if a.buffer is None or node.prim.kind in ("alias", "call"):
-            return False
+            return None
         key: tuple = (node.prim, node.params, node.shape, node.dtype, a.shape, a.dtype)
     elif len(inputs) == 2:
         a, b = inputs
         if a.buffer is None or b.buffer is None or a is b or node.prim.kind == "alias":
-            return False
+            return None
         key = (node.prim, node.params, node.shape, node.dtype, a.shape, a.dtype, b.shape, b.dtype)
     else:
-        return False
-    bound = _bound.get(key, _UNKNOWN)
-    order = [*inputs, node]
-    if bound is _UNKNOWN:
-        bound = _bind(order, [node], key)
-    (buffer,) = by_reference(order, [node]) if bound is None else bound.run(order)
-    with _lock:
-        if node.buffer is None:
-            finish(node, buffer)
-    return True
+        return None
+    return _start([*inputs, node], [node], key)
 
 
-def _call(pending: list[Node]) -> bool:
-    """Evaluates results of one call of a compiled function whose arguments are data, if that is what the nodes are."""
+def _call(pending: list[Node]) -> tuple[Callable[[], list[memory.Buffer]], list[Node]] | None:
+    """What computes results of one call of a compiled function whose arguments are data, if that is what the nodes are.
+
+    With it those nodes, and the call's other results that somebody holds.
+    """
     call = pending[0].inputs[0] if pending[0].inputs else None
     if type(call) is not Call or call.expansion is not None:
-        return False
+        return None
     inputs = call.inputs
     for node in pending:
         if not node.inputs or node.inputs[0] is not call:
-            return False
+            return None
     for node in inputs:
         if node.buffer is None:
-            return False
+            return None
     template = call.params[0]
-    with _lock:
-        wanted = wanted_with(pending)
-        key = tuple([n.params[0] for n in wanted])
-        found = template.plans.get(key)
+    wanted = wanted_with(pending)
+    key = tuple([n.params[0] for n in wanted])
+    found = template.plans.get(key)
     if found is None:
         found = template.plans[key] = _bind_call(template, inputs, key)
     if found is False:
-        return False
-    buffers = found.run(inputs)
-    with _lock:
-        for node, buffer in zip(wanted, buffers, strict=True):
-            if node.buffer is None:
-                finish(node, buffer)
-    return True
+        return None
+    return functools.partial(found.run, inputs), wanted
 
 
 def _bind_call(template: Template, inputs: tuple[Node, ...], wanted: tuple[int, ...]) -> BoundCall | bool:
