@@ -49,10 +49,6 @@ def _remainder(a: Value, b: Value) -> Value:
     return select(ne(rest, 0) & lt(rest ^ b, 0), rest + b, rest)
 
 
-def _power(a: Value, b: Value) -> Value:
-    return EXPANSIONS["power"](a, b) if a.dtype.is_float else EXPANSIONS["ipow"](a, b)
-
-
 _EXPAND: dict[str, Callable[..., Value]] = {
     "sign": _sign,
     "square": lambda x: x * x,
@@ -60,9 +56,7 @@ _EXPAND: dict[str, Callable[..., Value]] = {
     "minimum": _minimum,
     "floor_divide": _floor_divide,
     "remainder": _remainder,
-    "power": _power,
     "copy": lambda x: x,
-    "trunc": lambda x: op("trunc", x),
 }
 
 

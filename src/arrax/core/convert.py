@@ -55,6 +55,13 @@ def scalar_node(value: Any, kind: type, dtype: Dtype) -> Node:
     return constant(kind(value), dtype)
 
 
+def as_dtype(op: str, dtype: Any) -> Dtype:
+    """A type that the caller has given, checked."""
+    if not isinstance(dtype, Dtype):
+        raise TypeError(f"[{op}] expected a dtype such as mx.float32, got {dtype!r}: pass one of mx's types")
+    return dtype
+
+
 def default_dtype(value: Any, kind: type) -> Dtype:
     """The type of a Python scalar on its own; integers that int32 cannot hold are int64."""
     if kind is int and not INT_MIN <= value <= INT_MAX:

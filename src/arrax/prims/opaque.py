@@ -31,6 +31,8 @@ def _argsort_rows(a: np.ndarray, out: np.ndarray) -> None:
         return
     if a.dtype.kind in "iub":
         order = a.astype(np.int64)
+        if a.dtype == np.uint32:
+            order -= 1 << 31  # what is shifted up by 32 bits below has a sign
     else:
         wide = a.astype(np.float32) + np.float32(0)  # the two zeros are equal
         wide[np.isnan(wide)] = np.nan

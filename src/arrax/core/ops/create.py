@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from arrax.core.axes import as_shape
-from arrax.core.convert import array_node, as_node, default_dtype, from_dlpack_numpy, new_node, numpy_node, scalar_kind
+from arrax.core.convert import (
+    array_node,
+    as_dtype,
+    as_node,
+    default_dtype,
+    from_dlpack_numpy,
+    new_node,
+    numpy_node,
+    scalar_kind,
+)
 from arrax.core.ops.shape import record_broadcast
 from arrax.graph.dtypes import Dtype, bool_, complex64, float32, int32, promote
 from arrax.graph.handle import Handle, wrap
@@ -27,7 +36,7 @@ Shape = int | Sequence[int]
 
 
 def _constant(op: str, shape: Any, value: Any, dtype: Dtype) -> Any:
-    return wrap(v.broadcast(constant(value, dtype), as_shape(op, shape)))
+    return wrap(v.broadcast(constant(value, as_dtype(op, dtype)), as_shape(op, shape)))
 
 
 def zeros(shape: Shape, dtype: Dtype | None = float32, *, stream: Any = None) -> array:
@@ -49,7 +58,7 @@ def full(shape: Shape, vals: Any, dtype: Dtype | None = None, *, stream: Any = N
     """An array with one value everywhere, or with the values of an array that broadcasts to the shape."""
     sizes = as_shape("full", shape)
     node = as_node("full", vals)
-    return wrap(record_broadcast("full", node if dtype is None else cast(node, dtype), sizes))
+    return wrap(record_broadcast("full", node if dtype is None else cast(node, as_dtype("full", dtype)), sizes))
 
 
 def empty(shape: Shape, dtype: Dtype | None = float32, *, stream: Any = None) -> array:
@@ -121,6 +130,7 @@ def arange(*args: Any, stream: Any = None, **named: Any) -> array:
         given = dict(zip(names, args, strict=False))
     given = {k: x for k, x in {**given, **named}.items() if x is not None}
     dtype = given.pop("dtype", None)
+    dtype = None if dtype is None else as_dtype("arange", dtype)
     if len(args) > 4 or set(given) - set(names) or "stop" not in given:
         raise TypeError(f"[arange] expected start, stop, step and dtype, got {args} and {sorted(named)}: pass a stop")
     start, stop, step = given.get("start", 0), given["stop"], given.get("step", 1)
@@ -180,7 +190,7 @@ def linspace(
     if n < 0:
         raise ValueError(f"[linspace] expected at least 0 samples, got {n}: pass another number")
     steps = n - 1 if endpoint else n
-    target = dtype or float32
+    target = as_dtype("linspace", dtype or float32)
     wide = target.compute if target.is_inexact else float32
     # weights of both ends, so that the last sample is exactly the end
     t = p.div(iota((n,), 0, wide), constant(max(steps, 1), wide))
@@ -195,7 +205,7 @@ def eye(n: int, m: int | None = None, k: int = 0, dtype: Dtype | None = float32,
         raise ValueError(f"[eye] expected sizes of at least 0, got {n} and {m}: pass others")
     row = iota((n, m), 0, int32)
     on = p.equal(p.add(row, constant(k, int32)) if k else row, iota((n, m), 1, int32))
-    return wrap(cast(on, dtype or float32))
+    return wrap(cast(on, as_dtype("eye", dtype or float32)))
 
 
 def identity(n: int, dtype: Dtype | None = float32, *, stream: Any = None) -> array:

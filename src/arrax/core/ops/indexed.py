@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from arrax.core.axes import as_ints, normalize_axis
-from arrax.core.convert import array_node, as_node
+from arrax.core.convert import array_node, as_dtype, as_node
 from arrax.core.ops.reductions import record_diagonal
 from arrax.core.ops.shape import drop_axes, record_broadcast, record_slice_axis
 from arrax.graph.dtypes import Dtype, float32, int32
@@ -217,7 +217,7 @@ def _triangle(n: int, m: int, k: int) -> Node:
 
 def tri(n: int, m: int | None = None, k: int = 0, dtype: Dtype | None = None, *, stream: Any = None) -> array:
     """Ones on and below the ``k``-th diagonal, zeros above; float32 unless told otherwise."""
-    return wrap(cast(_triangle(n, n if m is None else m, k), dtype or float32))
+    return wrap(cast(_triangle(n, n if m is None else m, k), as_dtype("tri", dtype or float32)))
 
 
 def tril(x: array, k: int = 0, *, stream: Any = None) -> array:
