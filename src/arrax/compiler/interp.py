@@ -38,6 +38,7 @@ _UFUNCS: dict[str, Callable[..., Any]] = {
     "or": np.bitwise_or, "xor": np.bitwise_xor, "copysign": np.copysign, "eq": np.equal, "ne": np.not_equal,
     "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
 }  # fmt: skip
+NOBODY, SEVERAL = -1, -2  # iterations that an element belongs to
 _ON_BOOL: dict[str, Callable[..., Any]] = {
     "add": np.logical_or, "sub": np.logical_xor, "mul": np.logical_and, "min": np.logical_and, "max": np.logical_or,
     "neg": np.positive, "abs": np.positive,
@@ -142,8 +143,8 @@ class _Memory:
     def __init__(self, elements: np.ndarray, buffer: Buffer) -> None:
         self.elements = elements
         self.name = buffer.name
-        self.writer = np.full(elements.size, -1, np.int64) if buffer.written else None
-        self.reader = np.full(elements.size, -1, np.int64) if buffer.written else None
+        self.writer = np.full(elements.size, NOBODY, np.int64) if buffer.written else None
+        self.reader = np.full(elements.size, NOBODY, np.int64) if buffer.written else None
 
     def _check(self, index: Any, what: str) -> None:
         assert np.all((index >= 0) & (index < self.elements.size)), (
@@ -155,10 +156,11 @@ class _Memory:
         self._check(index, "reads")
         if self.writer is not None and self.reader is not None:
             owner = self.writer[index]
-            assert np.all((owner == -1) | (owner == iteration)), (
+            assert np.all((owner == NOBODY) | (owner == iteration)), (
                 f"[interp] {self.name}: another iteration wrote what is read"
             )
-            self.reader[index] = iteration
+            readers = self.reader[index]
+            self.reader[index] = np.where((readers == NOBODY) | (readers == iteration), iteration, SEVERAL)
         return self.elements[index]
 
     def store(self, index: Any, value: Any, inside: Any, iteration: int) -> None:
@@ -169,7 +171,7 @@ class _Memory:
             f"[interp] {self.name} is written but not declared so"
         )
         for owner in (self.writer[index], self.reader[index]):
-            assert np.all((owner == -1) | (owner == iteration)), (
+            assert np.all((owner == NOBODY) | (owner == iteration)), (
                 f"[interp] {self.name}: two iterations meet at one element"
             )
         self.elements[index] = value

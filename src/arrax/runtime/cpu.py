@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import struct
+import sys
 import threading
 from array import array
 from collections import OrderedDict
@@ -43,6 +44,8 @@ def compiled(kernel: Kernel) -> int:
     text = format_kernel(kernel)
     address = _functions.get(text)
     if address is None:
+        if debug.level > 1:
+            print(text, file=sys.stderr)
         address = _functions[text] = cpu.function(text, lambda name: generate(kernel, name))
         if len(_functions) > KERNELS:
             _functions.popitem(last=False)
