@@ -104,7 +104,7 @@ def test_apples_mlx_runs_the_same_file_to_the_same_loss(corpus: Path, tmp_path: 
 
 
 def test_benchmarks_time_and_compare(tmp_path: Path) -> None:
-    bench = DEMO.parents[1] / "benchmarks" / "bench.py"
+    bench = DEMO.parents[1] / "benchmarks" / "workloads.py"
     words = ["--only", "8 floats", "--seconds", "0.01"]
     out = run(ARRAX, bench, *words, "--json", tmp_path / "a.json")
     times = json.loads((tmp_path / "a.json").read_text())

@@ -224,11 +224,13 @@ class Grower:
         try:
             exec("\n".join(text), space)
             result = space[name]
+            if not 0 < result.size <= LARGEST:
+                raise Rejected
             array = _numpy(result)
         except (ValueError, TypeError, IndexError, RuntimeError, OverflowError) as error:
             raise Rejected(str(error)) from error
         dtype = str(result.dtype).split(".")[-1]
-        if dtype not in (*FLOATS, *SIGNED, *UNSIGNED, "bool") or array.size > LARGEST or array.size == 0:
+        if dtype not in (*FLOATS, *SIGNED, *UNSIGNED, "bool"):
             raise Rejected
         largest = float(np.max(np.abs(array.astype(np.float64))))
         if not np.isfinite(largest) or largest > (BOUND if dtype in FLOATS else 1 << 20):

@@ -8,13 +8,14 @@ from collections.abc import Callable
 import ml_dtypes
 import numpy as np
 import pytest
+from tests.differential.evaluators import by_machine
 from tests.prims.agreement import agree
 from tests.specs import node
 
 from arrax.graph import dtypes
 from arrax.graph.dtypes import Dtype
 from arrax.graph.node import Node
-from arrax.graph.primitive import REGISTRY
+from arrax.graph.primitive import REGISTRY, bind
 from arrax.prims import contract, gather, leaf, pointwise, scan, view
 from arrax.prims import reduce as reductions
 
@@ -272,6 +273,19 @@ def test_products(left: tuple[int, ...], right: tuple[int, ...], dtype: Dtype) -
         f"matmul {left} {right} epilogue",
         absolute=4 * absolute,
     )
+
+
+@pytest.mark.parametrize(
+    "dtype", [dtypes.float32, dtypes.float16, dtypes.bfloat16, dtypes.float64], ids=lambda d: d.name
+)
+def test_nan_is_sorted_behind_everything(dtype: Dtype) -> None:
+    values = np.array([3, np.nan, 1, -np.inf, np.nan, -1, np.inf, 0, -np.nan, 4]).astype(dtype.np)
+    for name in ("sort", "argsort"):
+        for shape, axis in (((10,), 0), ((5, 2), 0), ((2, 5), 1)):
+            case = bind(REGISTRY[name], (node(values.reshape(shape)),), (axis,))
+            agree([case], f"{name} {dtype.name} {shape}")
+    found = by_machine([bind(REGISTRY["sort"], (node(values),), (0,))])[0].astype(np.float64)
+    np.testing.assert_array_equal(found, [-np.inf, -1, 0, 1, 3, 4, np.inf, np.nan, np.nan, np.nan])
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 16, 17, 64, 127])

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 
-from arrax.graph.dtypes import Dtype, int32, uint32
+from arrax.graph.dtypes import Dtype, bfloat16, int32, uint32
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import NONDIFF, Primitive, register
 from arrax.prims.gather import scatter_along, take_along
 from arrax.prims.leaf import iota
 
 
+def _ordered(a: np.ndarray) -> np.ndarray:
+    """bfloat16 as float32, for NumPy does not sort it where there are NaNs."""
+    return a.astype(np.float32) if a.dtype == bfloat16.np else a
+
+
 def _sort_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) -> np.ndarray:
-    return np.sort(a, axis=params[0])
+    return np.sort(_ordered(a), axis=params[0]).astype(a.dtype)
 
 
 def _argsort_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) -> np.ndarray:
-    return np.argsort(a, axis=params[0], kind="stable").astype(np.uint32)
+    return np.argsort(_ordered(a), axis=params[0], kind="stable").astype(np.uint32)
 
 
 def _sort_rows(a: np.ndarray, out: np.ndarray) -> None:
+    if a.dtype == bfloat16.np:
+        out[...] = np.sort(_ordered(a), axis=-1)
+        return
     out[...] = a
     out.sort(axis=-1)
 

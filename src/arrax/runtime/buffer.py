@@ -40,7 +40,8 @@ class Buffer:
             pool.give_back(self.ptr, self.capacity, self.owner)
 
 
-def _size_class(nbytes: int) -> int:
+def size_class(nbytes: int) -> int:
+    """The size of the blocks that hold so many bytes."""
     if nbytes <= _SMALLEST:
         return _SMALLEST
     step = 1 << max((nbytes - 1).bit_length() - 4, 6)
@@ -60,7 +61,10 @@ class Pool:
 
     def allocate(self, nbytes: int) -> Buffer:
         """A block of at least that many bytes, its content undefined. Raises MemoryError where there is none."""
-        size = _size_class(nbytes)
+        return self.take(size_class(nbytes))
+
+    def take(self, size: int) -> Buffer:
+        """Likewise for a size that is a class."""
         with self.lock:
             free = self._free.get(size)
             if free:
@@ -75,7 +79,7 @@ class Pool:
                 owner = np.empty(size + SLACK, np.uint8)
             except (MemoryError, ValueError, OverflowError):
                 raise MemoryError(
-                    f"[eval] expected {nbytes} bytes of free memory, the system has none, free some"
+                    f"[eval] expected {size} bytes of free memory, the system has none, free some"
                 ) from None
         base = owner.__array_interface__["data"][0]
         with self.lock:

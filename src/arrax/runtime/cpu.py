@@ -28,7 +28,7 @@ from arrax.graph import dtypes
 from arrax.graph.dtypes import Dtype
 from arrax.graph.node import Node
 from arrax.runtime import blas, debug, threads
-from arrax.runtime.buffer import Buffer, as_numpy, pool
+from arrax.runtime.buffer import Buffer, as_numpy, pool, size_class
 
 PIECE = 1 << 18  # machine operations that are worth a piece of their own
 PRODUCT = 1 << 21  # multiplications that are worth a thread of their own
@@ -114,6 +114,7 @@ class Bound:
         self.arena_slot = len(data) + len(self.sizes)
         for k, i in enumerate(scalars):
             self._place[i] = _Memory(self.arena_slot + 1 + k)
+        self.classes = [size_class(n) for n in self.sizes]
         self.arena = self._arrange()
         self._build(recorded)
 
@@ -371,12 +372,10 @@ class Bound:
 
     def execute(self, pointers: list[int], scalars: list[int]) -> list[Buffer]:
         """Runs the tasks on data at the given addresses and with the given bits of scalars: new buffers."""
-        buffers = [pool.allocate(n) for n in self.sizes]
-        table = array("q", pointers)
-        table.extend([b.ptr for b in buffers])
+        take = pool.take
+        buffers = [take(n) for n in self.classes]
         arena = pool.allocate(self.arena) if self.arena else None
-        table.append(arena.ptr if arena is not None else 0)
-        table.extend(scalars)
+        table = array("q", [*pointers, *[b.ptr for b in buffers], 0 if arena is None else arena.ptr, *scalars])
         workers = threads.pool()
         if debug.level:
             debug.run(self, table)
