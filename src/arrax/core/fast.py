@@ -22,11 +22,13 @@ from arrax.prims.gather import take_along
 from arrax.prims.leaf import constant, iota
 from arrax.prims.reduce import max_p, reduce, sum_p
 from arrax.prims.view import concatenate, flip, reshape, slice_
+from arrax.runtime.executor import evaluate
 
 if TYPE_CHECKING:
     from arrax.core.array import array
 
 _wrap: Callable[[Node], Any] = wrap
+_KEPT = 1 << 20  # pairs, up to which a table of angles is kept in memory from one call to the next
 # The lowest finite number: a row in which everything is masked has even weights instead of NaN.
 _LOWEST = {float32: -3.4028234663852886e38, float64: -1.7976931348623157e308}
 
@@ -190,12 +192,15 @@ def _powers(base: float, half: int, dtype: Dtype) -> Node:
     return p.exp(p.mul(iota((half,), 0, dtype), constant(-math.log(base) / half, dtype)))
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=8)
 def _shared_grid(
     length: int, half: int, start: float, scale: float, base: float, dtype: Dtype, traditional: bool
 ) -> tuple[Node, Node]:
-    """All layers of a model turn their queries and keys by the same angles: these nodes are computed once for all."""
-    return _grid(length, half, constant(start, dtype), scale, _powers(base, half, dtype), traditional)
+    """All layers of a model turn their queries and keys by the same angles: they are computed once for all."""
+    grid = _grid(length, half, constant(start, dtype), scale, _powers(base, half, dtype), traditional)
+    if length * half <= _KEPT:
+        evaluate(list(grid))
+    return grid
 
 
 def rope(
