@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import importlib.util
 import sys
 import threading
@@ -49,7 +48,7 @@ def _make_target() -> tuple[Any, Any, str]:
         cpu=cpu, features=features, opt=2, reloc="pic", codemodel="default", jit=True
     )
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    return machine, engine, f"{VERSION} {importlib.metadata.version('llvmlite')} {machine.triple} {cpu} {features}"
+    return machine, engine, f"{VERSION} {sys.modules['llvmlite'].__version__} {machine.triple} {cpu} {features}"
 
 
 def _optimise(module: Any, machine: Any) -> None:
