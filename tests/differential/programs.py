@@ -205,6 +205,8 @@ class Grower:
         return f"v{self.fresh}"
 
     def new_input(self, dtype: str, shape: tuple[int, ...]) -> Value:
+        if math.prod(shape) > LARGEST:
+            raise Rejected
         name = self.name()
         self.program.inputs.append((name, dtype, shape, self.rng.randrange(1 << 30)))
         self.live[name] = Program([self.program.inputs[-1]]).arrays(mlx)[0]

@@ -30,7 +30,8 @@ INTERRUPT = """
         again = mx.sort(y, axis=0).sum()
         assert np.isfinite(np.array(y)).all()
         assert z.item() == again.item()
-        assert w.item() == mx.tanh(z * 1e-6).item()
+        # alone it is so small that NumPy computes it: within the stated 3 ulp of the kernel's
+        assert abs(w.item() - mx.tanh(z * 1e-6).item()) <= 4 * 2**-24
     print(interrupted)
 """
 
