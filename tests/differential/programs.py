@@ -73,6 +73,7 @@ class Step:
     uses: list[str]
     exact: bool
     epsilon: float = 0.0  # half the distance of neighbouring numbers in the coarsest type involved
+    rounding: float = 0.0  # what rounding changes the value by, if it is of half precision
 
 
 @dataclass
@@ -246,8 +247,9 @@ class Grower:
         self.values.append(value)
         epsilon = max((2.0 ** -DIGITS[v.dtype] for v in (value, *uses) if v.is_float), default=0.0)
         # the oracle's sums may be off by a rounding per element, all in one direction
+        rounding = epsilon * largest if dtype in FLOATS[1:] else 0.0
         epsilon *= 1 + max((v.array.size // 64 for v in uses), default=0) * any(f in text[0] for f in SUMS)
-        self.program.steps.append(Step(name, text, [v.name for v in uses], value.is_exact, epsilon))
+        self.program.steps.append(Step(name, text, [v.name for v in uses], value.is_exact, epsilon, rounding))
         return value
 
     def grow(self, length: int, operations: Sequence[Callable[[Grower], None]]) -> Program:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 import os
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -94,6 +95,13 @@ def evaluate(outputs: list[Node]) -> None:
                 graph = None
             wanted = [n for n in targets if n.buffer is None]
             order, key = graph or _linearise(wanted)  # type: ignore[misc]
+            graph = None
+            if not tracing.depth and targets is pending:
+                kept = _kept(order, wanted)
+                if kept:
+                    wanted = pending = targets = [*wanted, *kept]
+                    places = {id(n): i for i, n in enumerate(order)}
+                    key = (*key, tuple([places[id(n)] for n in kept]))
             run = _start(order, wanted, key)
     buffers = run()
     with _lock:
@@ -104,6 +112,30 @@ def evaluate(outputs: list[Node]) -> None:
             for node, target in zip(pending, targets, strict=True):
                 if node.buffer is None:
                     finish(node, target.buffer)
+
+
+def _kept(order: list[Node], wanted: list[Node]) -> list[Node]:
+    """Results on the way that somebody outside of the graph holds: computed now, they need not be computed again.
+
+    Without this a loop that carries an array along without ever evaluating it (a KV cache) would start from its
+    beginning at every step. A view stands for what it shows.
+    """
+    uses: dict[int, int] = {}
+    for node in order:
+        if node.buffer is None:
+            for x in node.inputs:
+                uses[id(x)] = uses.get(id(x), 0) + 1
+    seen = {id(n) for n in wanted}
+    kept = []
+    for node in order:
+        # three more: the list of the graph, this loop's variable, and the question itself
+        if node.buffer is None and node.inputs and sys.getrefcount(node) > uses.get(id(node), 0) + 3:
+            while node.prim.kind == "view" and node.buffer is None:
+                node = node.inputs[0]
+            if node.buffer is None and node.inputs and id(node) not in seen:
+                seen.add(id(node))
+                kept.append(node)
+    return kept
 
 
 def _start(order: list[Node], wanted: list[Node], key: tuple) -> Callable[[], list[memory.Buffer]]:
