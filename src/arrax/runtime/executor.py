@@ -7,7 +7,7 @@ import operator
 import os
 import sys
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -120,16 +120,12 @@ def _kept(order: list[Node], wanted: list[Node]) -> list[Node]:
     Without this a loop that carries an array along without ever evaluating it (a KV cache) would start from its
     beginning at every step. A view stands for what it shows.
     """
-    uses: dict[int, int] = {}
-    for node in order:
-        if node.buffer is None:
-            for x in node.inputs:
-                uses[id(x)] = uses.get(id(x), 0) + 1
+    uses = Counter([id(x) for n in order if n.buffer is None for x in n.inputs])
     seen = {id(n) for n in wanted}
     kept = []
     for node in order:
         # three more: the list of the graph, this loop's variable, and the question itself
-        if node.buffer is None and node.inputs and sys.getrefcount(node) > uses.get(id(node), 0) + 3:
+        if node.buffer is None and node.inputs and sys.getrefcount(node) > uses[id(node)] + 3:
             while node.prim.kind == "view" and node.buffer is None:
                 node = node.inputs[0]
             if node.buffer is None and node.inputs and id(node) not in seen:
