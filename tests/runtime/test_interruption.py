@@ -61,6 +61,7 @@ FORK = """
     import arrax.core as mx
 
     x = mx.random.normal((500, 500))
+    mx.eval(x)
     total = (x * 2).sum().item()
     pending = mx.exp(x * 0.1).sum()
     running = len(sys.argv) > 1
