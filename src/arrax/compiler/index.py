@@ -241,16 +241,6 @@ class Symbols:
         return self.poly(self.letter("div", p, n)), self.poly(self.letter("mod", p, n))
 
 
-def evaluate(poly: Poly, value: Callable[[int], int]) -> int:
-    """The number that a polynomial is, given its letters' values."""
-    total = 0
-    for letters, k in poly.terms.items():
-        for x in letters:
-            k *= value(x)
-        total += k
-    return total
-
-
 class ViewContext:
     """What a view's ``lower`` rule may use; see `arrax.prims.view`."""
 

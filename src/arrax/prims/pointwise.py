@@ -24,7 +24,6 @@ UNIT = "u"  # ... over (-1, 1)
 ABOVE_ONE = "g"  # ... over (1, inf)
 NUMBERS = "n"  # all numeric types
 INTEGERS = "i"
-BOOLS = "b"
 ANY = "a"
 
 
