@@ -32,7 +32,7 @@ def normal(*shape):
 
 # --- normalisation ----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("dtype", ("float32", "float16", "bfloat16"))
-@pytest.mark.parametrize("shape", ((4,), (2, 5), (3, 4, 33), (0, 4), (2, 0)))
+@pytest.mark.parametrize("shape", ((4,), (2, 5), (3, 4, 33)))
 def test_norms(shape, dtype):
     x, w, b = normal(*shape) * 3 + 1, normal(shape[-1]), normal(shape[-1])
     check(lambda m, x: m.fast.rms_norm(x, None, 1e-5), x, dtype=dtype)
@@ -41,6 +41,14 @@ def test_norms(shape, dtype):
     check(lambda m, x, w: m.fast.layer_norm(x, w, None, 1e-5), x, w, dtype=dtype)
     check(lambda m, x, b: m.fast.layer_norm(x, None, b, 1e-5), x, b, dtype=dtype)
     check(lambda m, x, w, b: m.fast.layer_norm(x, w, b, 1e-5), x, w, b, dtype=dtype)
+
+
+@pytest.mark.parametrize("shape", ((0, 4), (2, 0)))
+def test_norms_of_nothing(shape):  # MLX's reductions may never end here
+    x, w = mx.zeros(shape), mx.ones(shape[-1])
+    for y in (mx.fast.rms_norm(x, w, 1e-5), mx.fast.layer_norm(x, w, w, 1e-5), mx.fast.layer_norm(x, None, None, 1e-5)):
+        assert y.shape == shape
+        assert y.tolist() == [[]] * shape[0]
 
 
 def test_norm_types():
