@@ -89,7 +89,7 @@ def _inlined(outputs: list[Node]) -> list[Node]:
     """``outputs`` without calls and aliases. A call that has not been looked into yet still counts as such."""
     calls = [n for n in needed(outputs) if type(n) is Call and n.expansion is None]
     try:
-        return inlined(outputs)
+        return inlined(outputs)[0]
     finally:
         for call in calls:
             call.expansion = None

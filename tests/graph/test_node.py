@@ -60,7 +60,7 @@ def test_deep_graphs() -> None:
     for _ in range(100_000):
         x = neg(x)
     assert len(topological([x])) == len(needed([x])) == 100_001
-    assert inlined([x])[0] is x
+    assert inlined([x])[0] == [x]
 
 
 def test_aliases_stand_for_values() -> None:
@@ -69,7 +69,7 @@ def test_aliases_stand_for_values() -> None:
     y = sin(v)
     assert resolve(v) is x
     assert needed([y]) == [x, y]
-    (flat,) = inlined([y])
+    (flat,), _ = inlined([y])
     assert flat.inputs == (x,) and flat.prim is y.prim and y.inputs == (v,)
 
 

@@ -34,6 +34,5 @@ def test_nothing_is_kept_that_nobody_holds() -> None:
     x = mx.random.normal((40, 40))
     mx.eval(x)
     y = mx.tanh(x) * 2 + 1
-    nodes = executor._linearise([y._node])
-    assert nodes is not None
-    assert executor._kept(nodes[0], [y._node]) == []
+    order, _ = executor._linearise([y._node])
+    assert executor._kept(order, [y._node], executor._uses(order)) == []

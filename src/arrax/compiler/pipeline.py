@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from arrax.compiler.donation import Access, Pair, access, donations
 from arrax.compiler.index import Poly, Symbols
 from arrax.compiler.lower import Lowering, Task
 from arrax.compiler.schedule import Group, Scheduler
@@ -53,6 +54,8 @@ class Plan:
             -1 for scalars that the rewriting made.
         sources: letter -> where its value is in the recorded graph: ("size", node, axis) or ("arg", node, number).
         groups: the schedule, for those who want to look.
+        donations: inputs, and results that may be written over them.
+        copies: for each step the donation that makes it needless, if there is one.
     """
 
     steps: list[Step]
@@ -64,6 +67,8 @@ class Plan:
     groups: list[Group]
     symbols: Symbols
     stored: dict[int, list[int]]
+    donations: list[Pair]
+    copies: list[Pair | None]
 
 
 def _product(group: Group, symbols: Symbols, order: Sequence[Node]) -> Product:
@@ -83,16 +88,21 @@ def build(recorded: list[Node], outputs: list[Node]) -> Plan:
     scheduler = Scheduler(graph.order, position, wanted, pinned, symbols, graph.origin)
     planned = scheduler.run()
     steps: list[Step] = []
+    accesses: list[Access] = []  # of each step
     for group in planned.groups:
         if group.kind == "contract":
             steps.append(_product(group, symbols, graph.order))
+            accesses.append(Access({scheduler.memory(i) for i, _ in group.operands}, {group.roots[0].target}))
         elif group.kind == "opaque":
             at = group.roots[0].node
-            steps.append(
-                Library(at, [position[id(x)] for x in graph.order[at].inputs], graph.origin[id(graph.order[at])])
-            )
+            inputs = [position[id(x)] for x in graph.order[at].inputs]
+            steps.append(Library(at, inputs, graph.origin[id(graph.order[at])]))
+            accesses.append(Access({scheduler.memory(i) for i in inputs}, {at}))
         else:
-            steps.extend(Lowering(scheduler, group, planned.stored).run())
+            lowering = Lowering(scheduler, group, planned.stored)
+            tasks = lowering.run()
+            steps.extend(tasks)
+            accesses.extend([access(lowering.analysis, scheduler.memory)] * len(tasks))
     where: dict[int, tuple[int, int]] = {}
     for i, node in enumerate(recorded):
         for axis, n in enumerate(node.shape):
@@ -111,6 +121,14 @@ def build(recorded: list[Node], outputs: list[Node]) -> Plan:
         for i, n in enumerate(graph.order)
         if n.buffer is not None or n.prim.kind == "leaf"
     }
+    results = {scheduler.memory(i) for i in wanted}
+    pairs = [
+        (i, o)
+        for i, o in donations(accesses, leaves.keys() - results, results - leaves.keys())
+        for a, b in [(graph.order[i], graph.order[o])]
+        if a.shape == b.shape and a.dtype.size == b.dtype.size
+    ]
+    copies = [next((pair for pair in pairs if step.copies and pair in step.pairs), None) for step in accesses]
     return Plan(
         steps,
         [Node(n.prim, (), n.params, n.shape, n.dtype) for n in graph.order],  # a plan must not hold on to data
@@ -121,4 +139,6 @@ def build(recorded: list[Node], outputs: list[Node]) -> Plan:
         planned.groups,
         symbols,
         planned.stored,
+        pairs,
+        copies,
     )

@@ -287,6 +287,12 @@ class Scheduler:
     def _has_variables(self, p: Poly) -> bool:
         return any(self.symbols.kinds[x][0] == "var" for x in p.letters())
 
+    def memory(self, position: int) -> int:
+        """The node in whose memory a node is."""
+        while position in self.alias:
+            position = self.alias[position]
+        return position
+
     # --- the pass -----------------------------------------------------------------------------------------------------
     def run(self) -> Schedule:
         for position in range(len(self.order) - 1, -1, -1):

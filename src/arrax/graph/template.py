@@ -150,12 +150,14 @@ def wanted_with(outputs: Sequence[Node]) -> list[Node]:
     return wanted
 
 
-def inlined(outputs: Sequence[Node]) -> list[Node]:
+def inlined(outputs: Sequence[Node]) -> tuple[list[Node], list[Node]]:
     """For each output a node of the same value behind which there are neither calls nor aliases.
 
-    Nodes that have none behind them, and evaluated ones, stand for themselves.
+    Nodes that have none behind them, and evaluated ones, stand for themselves. Second all nodes that were seen on the
+    way and have inputs.
     """
     done: dict[int, Node] = {}
+    seen: list[Node] = []
     for output in outputs:
         if id(output) in done:
             continue
@@ -167,13 +169,20 @@ def inlined(outputs: Sequence[Node]) -> list[Node]:
             if at < len(behind):
                 stack.append((node, behind, at + 1))
                 stack.append((behind[at], _behind(behind[at]), 0))
-            elif behind is node.inputs:
+                continue
+            if not behind:
+                done[id(node)] = node
+                continue
+            seen.append(node)
+            if behind is node.inputs:
                 inputs = tuple([done[id(i)] for i in behind])
                 same = all(a is b for a, b in zip(inputs, behind, strict=True))
                 done[id(node)] = node if same else Node(node.prim, inputs, node.params, node.shape, node.dtype)
             else:
-                done[id(node)] = done[id(behind[0])] if behind else node
-    return [done[id(n)] for n in outputs]
+                done[id(node)] = done[id(behind[0])]
+                if type(node) is Result:
+                    seen.append(node.inputs[0])
+    return [done[id(n)] for n in outputs], seen
 
 
 def _behind(node: Node) -> tuple[Node, ...]:

@@ -1,8 +1,11 @@
 """Plans bound to sizes: everything that an evaluation needs but for the addresses of its data.
 
 A bound plan is an array of native tasks (function, arguments, iterations, iterations at a time), cut into segments
-where a library's work comes between. All addresses stand in one table that each evaluation fills: data, results, one
-arena for all intermediate arrays, and the bits of scalars.
+where a library's work comes between. All addresses stand in one table that each evaluation fills: a word that says
+when all is done, data, results, one arena for all intermediate arrays, and the bits of scalars.
+
+A result may be written over an input that nobody else holds (*donation*); whether somebody does is what Python counts
+references for.
 """
 
 from __future__ import annotations
@@ -14,13 +17,15 @@ import sys
 import threading
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from arrax.codegen import cpu
 from arrax.codegen.llvm import generate
+from arrax.compiler.donation import Pair
 from arrax.compiler.kernel import Kernel, format_kernel
 from arrax.compiler.lower import LINE, PARTS, Argument, Ceil, Task
 from arrax.compiler.pipeline import Library, Plan, Product
@@ -35,6 +40,7 @@ PRODUCT = 1 << 21  # multiplications that are worth a thread of their own
 KERNELS = 4096
 STREAM = 24 << 20  # bytes that a task moves from which on what it writes had better not go through the caches
 ROWS = 1 << 15  # elements that are worth a thread in a library's work
+VARIANTS = 16  # of a bound plan's tasks, without the copies that donations save
 
 _functions: OrderedDict[str, int] = OrderedDict()
 
@@ -72,6 +78,10 @@ def bits(value: float, dtype: Dtype) -> int:
         return struct.unpack("q", struct.pack(form, float("inf") if value > 0 else float("-inf")))[0]
 
 
+_probe = [object()]
+ALONE = sys.getrefcount(_probe[0])  # references that Python counts of what is in one place only, when it is asked there
+
+
 @dataclass(eq=False, slots=True)
 class _Memory:
     """Where an array is: a slot of the table, and bytes from there."""
@@ -80,8 +90,71 @@ class _Memory:
     offset: int = 0
 
 
+class Run:
+    """One evaluation with all that it needs: it looks at no node any more, so that it may run without a lock.
+
+    Attributes:
+        donates: whether it writes over inputs.
+        results: the plan's own results; whoever makes the run may replace them by what they stand for.
+    """
+
+    __slots__ = ("_bound", "_held", "_segments", "_table", "donates", "results")
+
+    def __init__(
+        self,
+        bound: Bound,
+        pointers: list[int],
+        scalars: list[int],
+        given: dict[int, tuple[Buffer, Pair]] | None,
+        held: Sequence[Node],
+    ) -> None:
+        """On data at ``pointers``, which ``held`` keeps alive, and scalars' bits; some results' buffers are given."""
+        take, classes = pool.take, bound.classes
+        self._bound = bound
+        self._segments = bound.segments
+        self.donates = False
+        if given and not debug.level:
+            given = {j: (b, pair) for j, (b, pair) in given.items() if b.capacity == classes[j]}
+            self.results = own = [given[j][0] if j in given else take(n) for j, n in enumerate(classes)]
+            self._segments = bound.without_copies([pair for _, pair in given.values()])
+            self.donates = True
+        else:
+            self.results = own = [take(n) for n in classes]
+        arena = 0
+        self._held: Any = held
+        if bound.arena:
+            self._held = (held, pool.allocate(bound.arena))
+            arena = self._held[1].ptr
+        self._table = array("q", [0, *pointers, *[b.ptr for b in own], arena, *scalars])
+
+    @property
+    def finished(self) -> bool:
+        """Whether all has been computed. (For plans without library calls, the only ones that donate.)"""
+        return self._table[0] != 0
+
+    def __call__(self) -> list[Buffer]:
+        table = self._table
+        workers = threads.pool()
+        if debug.level:
+            debug.run(self._bound, table)
+            return self.results
+        address = table.buffer_info()[0]
+        for segment in self._segments:
+            if isinstance(segment, tuple):
+                workers.run(workers.address, segment[0], segment[1], address)
+            else:
+                segment(table)
+        return self.results
+
+
 class Bound:
-    """A plan for certain sizes. Immutable but for its last results' sizes: threads may run it at once."""
+    """A plan for certain sizes.
+
+    Attributes:
+        inputs: the positions in the recorded graph of the data.
+        results: each result: its own memory, that of a leaf, or that of an earlier result.
+        donations: (number of an input, number of one of the own results, the pair of them in the plan).
+    """
 
     def __init__(self, plan: Plan, recorded: Sequence[Node]) -> None:
         self.plan = plan
@@ -95,9 +168,8 @@ class Bound:
         self.scalars = [
             (plan.leaves[i], n.dtype, bits(n.params[0], n.dtype)) for i in scalars for n in (plan.order[i],)
         ]
-        self._place: dict[int | tuple, _Memory] = {i: _Memory(k) for k, i in enumerate(data)}
+        self._place: dict[int | tuple, _Memory] = {i: _Memory(1 + k) for k, i in enumerate(data)}
         self.shapes = [self._shape(i) for i in range(len(plan.order))]
-        # each result: its own memory, that of a leaf, or that of an earlier result
         self.results: list[tuple[str, int]] = []
         self.sizes: list[int] = []
         taken: dict[int, int] = {}
@@ -109,14 +181,37 @@ class Bound:
                 if root not in taken:
                     taken[root] = len(self.sizes)
                     self.sizes.append(self._bytes(root))
-                    self._place[root] = _Memory(len(data) + taken[root])
+                    self._place[root] = _Memory(1 + len(data) + taken[root])
                 self.results.append(("own", taken[root]))
-        self.arena_slot = len(data) + len(self.sizes)
+        self.arena_slot = 1 + len(data) + len(self.sizes)
         for k, i in enumerate(scalars):
             self._place[i] = _Memory(self.arena_slot + 1 + k)
         self.classes = [size_class(n) for n in self.sizes]
         self.arena = self._arrange()
         self._build(recorded)
+        self.donations = self._donations(data, taken)
+        self._variants: dict[frozenset[Pair], list] = {}
+
+    def _donations(self, data: list[int], taken: dict[int, int]) -> list[tuple[int, int, Pair]]:
+        """Those of the plan. (There are none where a library has a part: were it to fail, the input would be lost.)"""
+        if len(self.segments) != 1 or not isinstance(self.segments[0], tuple):
+            return []
+        place = {i: k for k, i in enumerate(data)}
+        return [(place[i], taken[o], (i, o)) for i, o in self.plan.donations if i in place and o in taken]
+
+    def without_copies(self, donated: Collection[Pair]) -> list:
+        """The segments without the tasks that donations make needless."""
+        needless = frozenset(p for p in donated if p in self._copies)
+        if not needless:
+            return self.segments
+        found = self._variants.get(needless)
+        if found is None:
+            rows = np.array([r for r, p in zip(self._rows[0], self._copies, strict=True) if p not in needless])
+            self._rows.append(rows)
+            found = [(rows.ctypes.data, len(rows))]
+            if len(self._variants) < VARIANTS:
+                self._variants[needless] = found
+        return found
 
     # --- numbers ------------------------------------------------------------------------------------------------------
     def _letters(self, plan: Plan, recorded: Sequence[Node]) -> dict[int, int]:
@@ -208,19 +303,22 @@ class Bound:
         self._arguments: list[array] = []  # alive for as long as the tasks point to them
         self.segments: list[tuple[int, int] | Callable[[array], None]] = []
         self._rows: list[np.ndarray] = []
+        self._copies: list[Pair | None] = []
         self.labels: list[list[str]] = []  # for each segment, what its tasks do
         labels: list[str] = []
         rows: list[tuple[int, int, int, int]] = []
-        for step in self.plan.steps:
+        copies: list[Pair | None] = []
+        for step, copy in zip(self.plan.steps, self.plan.copies, strict=True):
             if isinstance(step, Library):
-                self._close(rows, labels)
-                rows, labels = [], []
+                self._close(rows, labels, copies)
+                rows, labels, copies = [], [], []
                 self.segments.append(self._library(step, recorded[step.recorded].params))
                 self.labels.append([self.plan.order[step.node].prim.name])
             else:
                 labels.append(self._label(step))
+                copies.append(copy)
                 rows.append(self._task(step, workers) if isinstance(step, Task) else self._product(step, workers))
-        self._close(rows, labels)
+        self._close(rows, labels, copies)
 
     def _label(self, step: Task | Product) -> str:
         if isinstance(step, Product):
@@ -230,10 +328,12 @@ class Bound:
         sizes = ", ".join(str(list(self.shapes[b])) for b in step.buffers if isinstance(b, int))
         return f"{names}: {sizes}"
 
-    def _close(self, rows: list[tuple[int, int, int, int]], labels: list[str]) -> None:
+    def _close(self, rows: list[tuple[int, int, int, int]], labels: list[str], copies: list[Pair | None]) -> None:
         labels = [t for t, r in zip(labels, rows, strict=True) if r[2] > 0]
+        copies = [p for p, r in zip(copies, rows, strict=True) if r[2] > 0]
         rows = [r for r in rows if r[2] > 0]
         if rows:
+            self._copies = copies  # of the last segment
             self.labels.append(labels)
             block = np.array(rows, np.int64)
             self._rows.append(block)
@@ -359,34 +459,30 @@ class Bound:
 
         return run
 
-    def start(self, recorded: Sequence[Node]) -> Callable[[], list[Buffer]]:
-        """What evaluates a graph of this structure and these sizes, giving the results' buffers."""
-        pointers = [recorded[i].buffer.ptr for i in self.inputs]
+    def start(self, recorded: Sequence[Node], uses: Mapping[int, int] | None) -> Run:
+        """What evaluates a graph of this structure and these sizes.
+
+        Inputs give their memory to results if nothing refers to them but what will have been computed then: as often as
+        ``uses`` has it for their ids. Without ``uses`` all are kept.
+        """
+        inputs = self.inputs
+        pointers = [recorded[i].buffer.ptr for i in inputs]
         scalars = [bits(recorded[i].params[0], dtype) if i >= 0 else known for i, dtype, known in self.scalars]
-
-        def run() -> list[Buffer]:  # refers to the graph: its data stay alive
-            own = self.execute(pointers, scalars)
-            return [own[k] if kind == "own" else recorded[k].buffer for kind, k in self.results]
-
+        given: dict[int, tuple[Buffer, Pair]] = {}
+        if uses is not None:
+            for k, j, pair in self.donations:
+                i = inputs[k]
+                # once given, a buffer is in two places
+                if (
+                    j not in given
+                    and sys.getrefcount(recorded[i]) == ALONE + uses[id(recorded[i])]
+                    and sys.getrefcount(recorded[i].buffer) == ALONE
+                ):
+                    given[j] = (recorded[i].buffer, pair)
+        run = Run(self, pointers, scalars, given, recorded)
+        own = run.results
+        run.results = [own[k] if kind == "own" else recorded[k].buffer for kind, k in self.results]
         return run
-
-    def execute(self, pointers: list[int], scalars: list[int]) -> list[Buffer]:
-        """Runs the tasks on data at the given addresses and with the given bits of scalars: new buffers."""
-        take = pool.take
-        buffers = [take(n) for n in self.classes]
-        arena = pool.allocate(self.arena) if self.arena else None
-        table = array("q", [*pointers, *[b.ptr for b in buffers], 0 if arena is None else arena.ptr, *scalars])
-        workers = threads.pool()
-        if debug.level:
-            debug.run(self, table)
-            return buffers
-        address = table.buffer_info()[0]
-        for segment in self.segments:
-            if isinstance(segment, tuple):
-                workers.run(workers.address, segment[0], segment[1], address)
-            else:
-                segment(table)
-        return buffers
 
 
 class BoundCall:
@@ -410,18 +506,36 @@ class BoundCall:
         for node, (kind, k) in zip(computed, bound.results, strict=True):
             known[id(node)] = ("own", k) if kind == "own" else self._outside(order[k], number)
         self.results = [known.get(id(n)) or self._outside(n, number) for n in results]
+        passed = {k for kind, k in self.results if kind == "argument"}
+        self.donations = [
+            (x, j, pair)
+            for k, j, pair in bound.donations
+            for x in [self.data[k]]
+            if isinstance(x, int) and x not in passed
+        ]
 
     @staticmethod
     def _outside(node: Node, number: dict[int, int]) -> tuple[str, int | Node]:
         return ("argument", number[id(node)]) if id(node) in number else ("node", node)
 
-    def run(self, inputs: Sequence[Node]) -> list[Buffer]:
+    def start(self, inputs: tuple[Node, ...]) -> Run:
+        """What evaluates a call with these arguments; those that only the call refers to may be overwritten."""
         pointers = [(inputs[x] if isinstance(x, int) else x).buffer.ptr for x in self.data]
-        own = self.bound.execute(pointers, self.scalars)
-        return [
+        given: dict[int, tuple[Buffer, Pair]] = {}
+        for x, j, pair in self.donations:
+            if (
+                j not in given
+                and sys.getrefcount(inputs[x]) == ALONE
+                and sys.getrefcount(inputs[x].buffer) == ALONE  # once given, it is in two places
+            ):
+                given[j] = (inputs[x].buffer, pair)
+        run = Run(self.bound, pointers, self.scalars, given, inputs)
+        own = run.results
+        run.results = [
             k.buffer if isinstance(k, Node) else own[k] if kind == "own" else inputs[k].buffer
             for kind, k in self.results
         ]
+        return run
 
 
 def _in_parallel(work: Callable[[np.ndarray, np.ndarray], None], rows: np.ndarray, out: np.ndarray) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import operator
 import os
 import sys
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +19,7 @@ from arrax.graph.node import Node, Shape
 from arrax.graph.template import Call, Result, Template, inlined, needed, wanted_with
 from arrax.prims import leaf
 from arrax.runtime import buffer as memory
-from arrax.runtime.cpu import Bound, BoundCall
+from arrax.runtime.cpu import ALONE, Bound, BoundCall, Run
 
 SMALL = 16  # elements of all arrays of a graph together, up to which NumPy takes no longer than a kernel
 PLANS = 1024
@@ -64,6 +62,19 @@ class _Tracing(threading.local):
 tracing = _Tracing()
 
 
+class _Computed:
+    """What has been computed already, as if it were still to run."""
+
+    donates = False
+    finished = True
+
+    def __init__(self, results: list[memory.Buffer]) -> None:
+        self.results = results
+
+    def __call__(self) -> list[memory.Buffer]:
+        return self.results
+
+
 def evaluate(outputs: list[Node]) -> None:
     """Computes the given nodes, so that each has a buffer.
 
@@ -75,80 +86,112 @@ def evaluate(outputs: list[Node]) -> None:
         pending = [n for n in outputs if n.buffer is None]
         if not pending:
             return
-        first = pending[0]
-        run = _single(first) if len(pending) == 1 else None
-        wanted = targets = pending
-        if run is None and type(first) is Result:
-            found = _call(pending)
-            if found is not None:
-                run, wanted = found
-                pending = targets = wanted
-        if run is None:
-            graph = _linearise(targets)
-            if graph is None:
-                pending = wanted_with(pending)
-                targets = inlined(pending)
-            if any(n.prim is leaf.const for n in targets):
-                for node in targets:
-                    if node.prim is leaf.const and node.buffer is None:
-                        finish(node, memory.from_array(node.prim.reference(node.params, node.shape, node.dtype)))
-                graph = None
-            wanted = [n for n in targets if n.buffer is None]
-            order, key = graph or _linearise(wanted)  # type: ignore[misc]
-            graph = None
-            if not tracing.depth and targets is pending:
-                kept = _kept(order, wanted)
-                if kept:
-                    wanted = pending = targets = [*wanted, *kept]
-                    places = {id(n): i for i, n in enumerate(order)}
-                    key = (*key, tuple([places[id(n)] for n in kept]))
-            run = _start(order, wanted, key)
-    buffers = run()
+        run, wanted, shown = _prepare(pending)
+        if run.donates:  # nobody may look at data that are being overwritten
+            try:
+                run()
+                _hand_out(run, wanted, shown)
+            except BaseException:
+                if run.finished:  # interrupted since: what is overwritten cannot be computed again
+                    _hand_out(run, wanted, shown)
+                raise
+            return
+    run()
     with _lock:
-        for node, buffer in zip(wanted, buffers, strict=True):
-            if node.buffer is None:
-                finish(node, buffer)
-        if targets is not pending:
-            for node, target in zip(pending, targets, strict=True):
-                if node.buffer is None:
-                    finish(node, target.buffer)
+        _hand_out(run, wanted, shown)
 
 
-def _kept(order: list[Node], wanted: list[Node]) -> list[Node]:
+def _hand_out(run: Run | _Computed, wanted: list[Node], shown: list[tuple[Node, Node]]) -> None:
+    """Gives the results to the wanted nodes, then to those for which others were computed."""
+    for node, buffer in zip(wanted, run.results, strict=True):
+        if node.buffer is None:
+            finish(node, buffer)
+    for node, target in shown:
+        if node.buffer is None:
+            finish(node, target.buffer)
+
+
+def _prepare(pending: list[Node]) -> tuple[Run | _Computed, list[Node], list[tuple[Node, Node]]]:
+    """What computes the nodes and others whose time has come; those all; (node, the one computed in its place)."""
+    first = pending[0]
+    if len(pending) == 1:
+        single = _single(first)
+        if single is not None:
+            once = None if tracing.depth else dict.fromkeys(map(id, first.inputs), 1)
+            return _start(*single, pending, once), pending, []
+    if type(first) is Result:
+        found = _call(pending)
+        if found is not None:
+            bound, wanted = found
+            return bound.start(first.inputs[0].inputs), wanted, []
+    uses: dict[int, int] | None = None
+    order, key = _linearise(pending)
+    if not tracing.depth:
+        uses = _uses(order)
+        kept = _kept(order, pending, uses)
+        if kept:
+            pending = [*pending, *kept]
+            places = {id(n): i for i, n in enumerate(order)}
+            key = key and (*key, tuple([places[id(n)] for n in kept]))
+    if key and not any(n.prim is leaf.const for n in pending):
+        return _start(order, key, pending, uses), pending, []
+    pending = wanted_with(pending)
+    targets, seen = inlined(pending)
+    for node in targets:
+        if node.prim is leaf.const and node.buffer is None:
+            finish(node, memory.from_array(node.prim.reference(node.params, node.shape, node.dtype)))
+    shown = list(zip(pending, targets, strict=True))
+    wanted = [n for n in targets if n.buffer is None]
+    if not wanted:
+        return _Computed([]), [], shown
+    order, key = _linearise(wanted)
+    assert key is not None
+    if uses is not None:
+        uses = _uses([*order, *seen]) | {i: -1 for i, n in uses.items() if n < 0}
+    return _start(order, key, wanted, uses), wanted, shown
+
+
+def _uses(order: list[Node]) -> dict[int, int]:
+    """How often each node is referred to by those that are still to be computed. Nodes may share tuples of inputs."""
+    tuples = {id(n.inputs): n.inputs for n in order if n.buffer is None}
+    return Counter([id(x) for inputs in tuples.values() for x in inputs])
+
+
+def _kept(order: list[Node], wanted: list[Node], uses: dict[int, int]) -> list[Node]:
     """Results on the way that somebody outside of the graph holds: computed now, they need not be computed again.
 
     Without this a loop that carries an array along without ever evaluating it (a KV cache) would start from its
-    beginning at every step. A view stands for what it shows.
+    beginning at every step. A view stands for what it shows; data that a held view shows get -1 as their uses.
     """
-    uses = Counter([id(x) for n in order if n.buffer is None for x in n.inputs])
     seen = {id(n) for n in wanted}
     kept = []
-    for node in order:
-        # three more: the list of the graph, this loop's variable, and the question itself
-        if node.buffer is None and node.inputs and sys.getrefcount(node) > uses[id(node)] + 3:
-            while node.prim.kind == "view" and node.buffer is None:
+    for i in range(len(order)):
+        node = order[i]
+        if node.buffer is None and node.inputs and sys.getrefcount(order[i]) > uses[id(node)] + ALONE + 1:  # and `node`
+            while node.prim.kind in ("view", "alias") and node.buffer is None:
                 node = node.inputs[0]
-            if node.buffer is None and node.inputs and id(node) not in seen:
+            if node.buffer is not None:
+                uses[id(node)] = -1
+            elif node.inputs and id(node) not in seen and type(node) is not Call:
                 seen.add(id(node))
                 kept.append(node)
     return kept
 
 
-def _start(order: list[Node], wanted: list[Node], key: tuple) -> Callable[[], list[memory.Buffer]]:
-    """What computes the wanted nodes' buffers; it reads no node any more, so that it may run without the lock."""
+def _start(order: list[Node], key: tuple, wanted: list[Node], uses: dict[int, int] | None) -> Run | _Computed:
+    """What computes the wanted nodes' buffers. ``uses``: see ``Bound.start``."""
     bound = _bound.get(key, _UNKNOWN)
     if bound is _UNKNOWN:
         bound = _bind(order, wanted, key)
     else:
         _bound.move_to_end(key)
     if bound is not None:
-        return bound.start(order)
-    buffers = by_reference(order, wanted)
-    return lambda: buffers
+        return bound.start(order, uses)
+    return _Computed(by_reference(order, wanted))
 
 
-def _single(node: Node) -> Callable[[], list[memory.Buffer]] | None:
-    """What computes one operation on data, if the node is that: the common case of results that are looked at."""
+def _single(node: Node) -> tuple[list[Node], tuple] | None:
+    """The graph of one operation on data and its key, if the node is that: the common case of results looked at."""
     inputs = node.inputs
     if len(inputs) == 1:
         (a,) = inputs
@@ -162,11 +205,11 @@ def _single(node: Node) -> Callable[[], list[memory.Buffer]] | None:
         key = (node.prim, node.params, node.shape, node.dtype, a.shape, a.dtype, b.shape, b.dtype)
     else:
         return None
-    return _start([*inputs, node], [node], key)
+    return [*inputs, node], key
 
 
-def _call(pending: list[Node]) -> tuple[Callable[[], list[memory.Buffer]], list[Node]] | None:
-    """What computes results of one call of a compiled function whose arguments are data, if that is what the nodes are.
+def _call(pending: list[Node]) -> tuple[BoundCall, list[Node]] | None:
+    """The plan of one call of a compiled function whose arguments are data, if the nodes are results of that.
 
     With it those nodes, and the call's other results that somebody holds.
     """
@@ -186,9 +229,7 @@ def _call(pending: list[Node]) -> tuple[Callable[[], list[memory.Buffer]], list[
     found = template.plans.get(key)
     if found is None:
         found = template.plans[key] = _bind_call(template, inputs, key)
-    if found is False:
-        return None
-    return functools.partial(found.run, inputs), wanted
+    return None if found is False else (found, wanted)
 
 
 def _bind_call(template: Template, inputs: tuple[Node, ...], wanted: tuple[int, ...]) -> BoundCall | bool:
@@ -199,7 +240,7 @@ def _bind_call(template: Template, inputs: tuple[Node, ...], wanted: tuple[int, 
     # distinct leaves, although the caller may have passed one array twice
     leaves = [Node(leaf.leaf, (), (), n.shape, n.dtype, n.buffer) for n in inputs]
     outputs = template.instantiate(leaves)
-    targets = inlined([outputs[i] for i in wanted])
+    targets, _ = inlined([outputs[i] for i in wanted])
     for i, node in enumerate(targets):
         if node.buffer is None and node.prim is leaf.const:
             value = node.prim.reference(node.params, node.shape, node.dtype)
@@ -207,9 +248,8 @@ def _bind_call(template: Template, inputs: tuple[Node, ...], wanted: tuple[int, 
     pending = list({id(n): n for n in targets if n.buffer is None}.values())
     if not pending:
         return False
-    graph = _linearise(pending)
-    assert graph is not None
-    order, key = graph
+    order, key = _linearise(pending)
+    assert key is not None
     bound = _bound.get(key, _UNKNOWN)
     if bound is _UNKNOWN:
         bound = _bind(order, pending, key)
@@ -225,7 +265,7 @@ def _depends_on_placeholder(node: Node) -> bool:
     return any(n.prim is leaf.placeholder for n in needed([node]))
 
 
-def _linearise(outputs: list[Node]) -> tuple[list[Node], tuple] | None:
+def _linearise(outputs: list[Node]) -> tuple[list[Node], tuple | None]:
     """The graph, inputs first, and a key, equal for equal graphs of equal sizes; None if there are calls in it."""
     found = {id(n): n for n in outputs}
     stack = list(found.values())
@@ -247,7 +287,7 @@ def _linearise(outputs: list[Node]) -> tuple[list[Node], tuple] | None:
         elif node.inputs:
             kind = node.prim.kind
             if kind == "alias" or kind == "call":
-                return None
+                return order, None
             add(node.prim)
             add(node.params)
             add(node.shape)

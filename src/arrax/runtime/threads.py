@@ -127,6 +127,7 @@ finished:
   %i.next = add i64 %i, 1
   br label %head
 done:
+  store i64 1, ptr %table
   br i1 %mine, label %release, label %exit
 release:
   store atomic i64 0, ptr %pool seq_cst, align 8

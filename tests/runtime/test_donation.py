@@ -1,0 +1,290 @@
+"""Results that are written over inputs: only where nobody else can see those."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import arrax.core as mx
+from arrax.runtime import cpu
+
+RNG = np.random.default_rng(0)
+
+
+def fresh(*shape: int) -> tuple[mx.array, np.ndarray]:
+    """Data that only the returned array holds, and a copy of them."""
+    values = RNG.normal(size=shape).astype(np.float32)
+    x = mx.array(values) + 0
+    mx.eval(x)
+    return x, values
+
+
+def address(x: mx.array) -> int:
+    mx.eval(x)
+    return x._node.buffer.ptr
+
+
+def written_over(x: mx.array, before: int) -> bool:
+    return address(x) == before
+
+
+# --- where it happens -------------------------------------------------------------------------------------------------
+def add(x: mx.array) -> mx.array:
+    return x + 1
+
+
+def set_slice(x: mx.array) -> mx.array:
+    x[3:9, ::2] = 5.0
+    return x
+
+
+def scatter(x: mx.array) -> mx.array:
+    return x.at[mx.array([1, 2, 2])].add(mx.ones((3, 128)))
+
+
+def center(x: mx.array) -> mx.array:
+    return x - mx.mean(x, 1, keepdims=True)
+
+
+def soft(x: mx.array) -> mx.array:
+    return mx.softmax(x, -1)
+
+
+def several(x: mx.array) -> mx.array:
+    return mx.exp(mx.sin(x) * 2) + 1
+
+
+EXPECTED: dict[Callable, Callable[[np.ndarray], np.ndarray]] = {
+    add: lambda x: x + 1,
+    center: lambda x: x - x.mean(1, keepdims=True),
+    soft: lambda x: np.exp(x - x.max(1, keepdims=True)) / np.exp(x - x.max(1, keepdims=True)).sum(1, keepdims=True),
+    several: lambda x: np.exp(np.sin(x) * 2) + 1,
+}
+
+
+@pytest.mark.parametrize("call", EXPECTED)
+def test_the_only_holder_gives_its_memory(call: Callable) -> None:
+    x, values = fresh(64, 128)
+    before = address(x)
+    x = call(x)
+    assert written_over(x, before)
+    np.testing.assert_allclose(x, EXPECTED[call](values), rtol=1e-5, atol=1e-6)
+
+
+def test_updates_write_only_what_changes() -> None:
+    x, values = fresh(64, 128)
+    before = address(x)
+    x = set_slice(x)
+    assert written_over(x, before)
+    values[3:9, ::2] = 5
+    np.testing.assert_array_equal(x, values)
+    x = scatter(x)
+    assert written_over(x, before)
+    np.add.at(values, [1, 2, 2], 1)
+    np.testing.assert_array_equal(x, values)
+
+
+def test_a_cache_grows_in_place() -> None:
+    cache, values = fresh(1, 4, 32, 8)
+    before = address(cache)
+    for t in range(32):
+        new = mx.full((1, 4, 1, 8), float(t))
+        cache[..., t : t + 1, :] = new
+        total = mx.sum(cache[..., : t + 1, :], 2)
+        mx.eval(total, cache)
+        values[..., t, :] = t
+        np.testing.assert_allclose(total, values[..., : t + 1, :].sum(2), rtol=1e-5)
+        assert written_over(cache, before)
+
+
+def test_state_of_a_compiled_step() -> None:
+    state = {"w": mx.ones((64, 64)) * 2, "m": mx.zeros((64, 64)) + 1}
+    mx.eval(state)
+
+    def step(g: mx.array) -> mx.array:
+        state["m"] = state["m"] * 0.5 + g
+        state["w"] = state["w"] - state["m"]
+        return mx.sum(state["w"])
+
+    compiled = mx.compile(step, inputs=state, outputs=state)
+    g, (w, m) = mx.array(np.ones((64, 64), np.float32)), (2.0, 1.0)
+    places: dict[str, int] = {}
+    for _ in range(4):
+        total = compiled(g)
+        mx.eval(total, state)
+        m = m * 0.5 + 1
+        w = w - m
+        assert total.item() == pytest.approx(w * 64 * 64)
+        before, places = places, {k: address(v) for k, v in state.items()}
+        assert before in ({}, places)  # what the first call traces may be held
+    assert mx.all(g == 1)  # the caller has it still
+
+
+# --- where it must not ------------------------------------------------------------------------------------------------
+def other_array(x: mx.array) -> object:
+    return mx.array(x)
+
+
+def numpy_view(x: mx.array) -> object:
+    return np.asarray(x)
+
+
+def view(x: mx.array) -> object:
+    return x.reshape(-1)[5:]
+
+
+def evaluated_view(x: mx.array) -> object:
+    y = x.reshape(-1)
+    mx.eval(y)
+    return y
+
+
+def unevaluated_use(x: mx.array) -> object:
+    return x * 1.0
+
+
+def capsule(x: mx.array) -> object:
+    return np.from_dlpack(x)
+
+
+def captured(x: mx.array) -> object:
+    f = mx.compile(lambda y: y + x)
+    f(mx.zeros(x.shape)).tolist()
+    return mx.zeros(x.shape) + f(mx.zeros(x.shape))
+
+
+@pytest.mark.parametrize("hold", (other_array, numpy_view, view, evaluated_view, unevaluated_use, capsule, captured))
+@pytest.mark.parametrize("call", (add, set_slice, scatter, center))
+def test_what_others_hold_stays(hold: Callable, call: Callable) -> None:
+    x, values = fresh(64, 128)
+    held = hold(x)
+    x = call(x)
+    mx.eval(x)
+    np.testing.assert_array_equal(np.asarray(held).reshape(-1)[-100:], values.reshape(-1)[-100:])
+    np.testing.assert_array_equal(np.asarray(held).reshape(-1)[:1], values.reshape(-1)[0 if hold is not view else 5])
+
+
+def test_a_view_on_the_way_that_is_held() -> None:
+    x, values = fresh(64, 128)
+    v = x.reshape(128, 64)
+    x = v + 1
+    mx.eval(x)
+    np.testing.assert_array_equal(v.reshape(64, 128), values)
+
+
+def test_overlapping_regions() -> None:
+    x, values = fresh(64, 16)
+    x[2:] = x[1:-1]
+    mx.eval(x)
+    values[2:] = values[1:-1].copy()
+    np.testing.assert_array_equal(x, values)
+
+
+def test_an_input_of_several_results() -> None:
+    x, values = fresh(64, 128)
+    a, b, c = x + 1, x * 2, mx.transpose(x) + 0
+    del x
+    mx.eval(a, b, c)
+    for ours, expected in ((a, values + 1), (b, values * 2), (c, values.T)):
+        np.testing.assert_array_equal(ours, expected)
+
+
+def test_an_input_read_again_later() -> None:
+    x, values = fresh(64, 128)
+    y = x + 1
+    z = mx.matmul(mx.matmul(y, y.T), x) + mx.flip(x, 0)
+    del x
+    mx.eval(y, z)
+    expected = (values + 1).astype(np.float64) @ (values + 1).T @ values + values[::-1]
+    np.testing.assert_array_equal(y, values + 1)
+    np.testing.assert_allclose(z, expected, rtol=1e-4, atol=1e-2)
+
+
+def test_one_argument_twice() -> None:
+    f = mx.compile(lambda a, b: (a + 1, b * 2))
+    x, values = fresh(64, 64)
+    results = f(x, x)
+    del x
+    mx.eval(results)
+    np.testing.assert_array_equal(results[0], values + 1)
+    np.testing.assert_array_equal(results[1], values * 2)
+
+
+def test_an_argument_passed_through() -> None:
+    f = mx.compile(lambda a: (a + 1, a))
+    x, values = fresh(64, 64)
+    plus, same = f(x)
+    del x
+    mx.eval(plus, same)
+    np.testing.assert_array_equal(plus, values + 1)
+    np.testing.assert_array_equal(same, values)
+
+
+def test_gradients_see_what_was_there() -> None:
+    def f(x: mx.array) -> mx.array:
+        y = mx.square(x) + 0
+        mx.eval(y)
+        y[2:5] = 0
+        mx.eval(y)
+        return mx.sum(y * y)
+
+    x, values = fresh(64, 16)
+    expected = 4 * values**3
+    expected[2:5] = 0
+    np.testing.assert_allclose(mx.grad(f)(x), expected, rtol=1e-5, atol=1e-6)
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------
+def test_interrupted_after_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = cpu.Run.__call__
+
+    def interrupted(self: cpu.Run) -> list:
+        run(self)
+        raise KeyboardInterrupt
+
+    x, values = fresh(64, 128)
+    y = x + 1
+    del x
+    with monkeypatch.context() as patch:
+        patch.setattr(cpu.Run, "__call__", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            mx.eval(y)
+    np.testing.assert_array_equal(y, values + 1)
+
+
+def test_interrupted_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: cpu.Run) -> list:
+        raise KeyboardInterrupt
+
+    x, values = fresh(64, 128)
+    y = x + 1
+    del x
+    with monkeypatch.context() as patch:
+        patch.setattr(cpu.Run, "__call__", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            mx.eval(y)
+    np.testing.assert_array_equal(y, values + 1)
+
+
+def test_threads_that_want_the_same() -> None:
+    for _ in range(50):
+        x, values = fresh(256, 256)
+        x = x + 1
+        barrier = threading.Barrier(4)
+        found: list[np.ndarray] = []
+
+        def look(x: mx.array = x, barrier: threading.Barrier = barrier, found: list = found) -> None:
+            barrier.wait()
+            mx.eval(x)
+            found.append(np.array(x))
+
+        threads = [threading.Thread(target=look) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for array in found:
+            np.testing.assert_array_equal(array, values + 1)
