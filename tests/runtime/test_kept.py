@@ -34,5 +34,5 @@ def test_nothing_is_kept_that_nobody_holds() -> None:
     x = mx.random.normal((40, 40))
     mx.eval(x)
     y = mx.tanh(x) * 2 + 1
-    order, _ = executor._linearise([y._node])
-    assert executor._kept(order, [y._node], executor._uses(order)) == []
+    order, _, uses = executor._linearise([y._node])
+    assert executor._kept(order, [y._node], uses) == []

@@ -16,7 +16,7 @@ import struct
 import sys
 import threading
 from array import array
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -123,7 +123,7 @@ class Run:
         arena = 0
         self._held: Any = held
         if bound.arena:
-            self._held = (held, pool.allocate(bound.arena))
+            self._held = (held, take(bound.arena))
             arena = self._held[1].ptr
         self._table = array("q", [0, *pointers, *[b.ptr for b in own], arena, *scalars])
 
@@ -188,6 +188,8 @@ class Bound:
             self._place[i] = _Memory(self.arena_slot + 1 + k)
         self.classes = [size_class(n) for n in self.sizes]
         self.arena = self._arrange()
+        if self.arena:
+            self.arena = size_class(self.arena)
         self._build(recorded)
         self.donations = self._donations(data, taken)
         self._variants: dict[frozenset[Pair], list] = {}
@@ -459,30 +461,36 @@ class Bound:
 
         return run
 
-    def start(self, recorded: Sequence[Node], uses: Mapping[int, int] | None) -> Run:
+    def start(self, recorded: Sequence[Node], uses: Mapping[int, int] | None, others: Sequence[Node] = ()) -> Run:
         """What evaluates a graph of this structure and these sizes.
 
-        Inputs give their memory to results if nothing refers to them but what will have been computed then: as often as
-        ``uses`` has it for their ids. Without ``uses`` all are kept.
+        Inputs give their memory to results if nothing refers to them but the graph's nodes and ``others``: ``uses``
+        tells how often, at most, those refer to the nodes of certain ids. Without it all inputs are kept.
         """
         inputs = self.inputs
         pointers = [recorded[i].buffer.ptr for i in inputs]
         scalars = [bits(recorded[i].params[0], dtype) if i >= 0 else known for i, dtype, known in self.scalars]
         given: dict[int, tuple[Buffer, Pair]] = {}
         if uses is not None:
+            exactly: Mapping[int, int] | None = None
             for k, j, pair in self.donations:
                 i = inputs[k]
-                # once given, a buffer is in two places
-                if (
-                    j not in given
-                    and sys.getrefcount(recorded[i]) == ALONE + uses[id(recorded[i])]
-                    and sys.getrefcount(recorded[i].buffer) == ALONE
-                ):
+                count = sys.getrefcount(recorded[i]) - ALONE
+                if count > uses[id(recorded[i])] or j in given or sys.getrefcount(recorded[i].buffer) != ALONE:
+                    continue  # once given, a buffer is in two places
+                exactly = exactly or references([*recorded, *others])
+                if count == exactly[id(recorded[i])]:
                     given[j] = (recorded[i].buffer, pair)
         run = Run(self, pointers, scalars, given, recorded)
         own = run.results
         run.results = [own[k] if kind == "own" else recorded[k].buffer for kind, k in self.results]
         return run
+
+
+def references(nodes: Sequence[Node]) -> Mapping[int, int]:
+    """How often nodes that are still to be computed refer to each node. Several may have one tuple of inputs."""
+    tuples = {id(n.inputs): n.inputs for n in nodes if n.buffer is None}
+    return Counter([id(x) for inputs in tuples.values() for x in inputs])
 
 
 class BoundCall:

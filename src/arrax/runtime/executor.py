@@ -6,7 +6,8 @@ import operator
 import os
 import sys
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from arrax.graph.node import Node, Shape
 from arrax.graph.template import Call, Result, Template, inlined, needed, wanted_with
 from arrax.prims import leaf
 from arrax.runtime import buffer as memory
-from arrax.runtime.cpu import ALONE, Bound, BoundCall, Run
+from arrax.runtime.cpu import ALONE, Bound, BoundCall, Run, references
 
 SMALL = 16  # elements of all arrays of a graph together, up to which NumPy takes no longer than a kernel
 PLANS = 1024
@@ -117,44 +118,40 @@ def _prepare(pending: list[Node]) -> tuple[Run | _Computed, list[Node], list[tup
     if len(pending) == 1:
         single = _single(first)
         if single is not None:
-            once = None if tracing.depth else dict.fromkeys(map(id, first.inputs), 1)
-            return _start(*single, pending, once), pending, []
+            return (
+                _start(*single, pending, None if tracing.depth else dict.fromkeys(map(id, first.inputs), 1)),
+                pending,
+                [],
+            )
     if type(first) is Result:
         found = _call(pending)
         if found is not None:
             bound, wanted = found
             return bound.start(first.inputs[0].inputs), wanted, []
-    uses: dict[int, int] | None = None
-    order, key = _linearise(pending)
-    if not tracing.depth:
-        uses = _uses(order)
+    order, key, uses = _linearise(pending)
+    keeps = tracing.depth > 0
+    if not keeps:
         kept = _kept(order, pending, uses)
         if kept:
             pending = [*pending, *kept]
             places = {id(n): i for i, n in enumerate(order)}
             key = key and (*key, tuple([places[id(n)] for n in kept]))
     if key and not any(n.prim is leaf.const for n in pending):
-        return _start(order, key, pending, uses), pending, []
+        return _start(order, key, pending, None if keeps else uses), pending, []
+    shown = [i for i, n in uses.items() if n < 0]
     pending = wanted_with(pending)
     targets, seen = inlined(pending)
     for node in targets:
         if node.prim is leaf.const and node.buffer is None:
             finish(node, memory.from_array(node.prim.reference(node.params, node.shape, node.dtype)))
-    shown = list(zip(pending, targets, strict=True))
+    pairs = list(zip(pending, targets, strict=True))
     wanted = [n for n in targets if n.buffer is None]
     if not wanted:
-        return _Computed([]), [], shown
-    order, key = _linearise(wanted)
+        return _Computed([]), [], pairs
+    order, key, _ = _linearise(wanted)
     assert key is not None
-    if uses is not None:
-        uses = _uses([*order, *seen]) | {i: -1 for i, n in uses.items() if n < 0}
-    return _start(order, key, wanted, uses), wanted, shown
-
-
-def _uses(order: list[Node]) -> dict[int, int]:
-    """How often each node is referred to by those that are still to be computed. Nodes may share tuples of inputs."""
-    tuples = {id(n.inputs): n.inputs for n in order if n.buffer is None}
-    return Counter([id(x) for inputs in tuples.values() for x in inputs])
+    uses = {**references([*order, *seen]), **dict.fromkeys(shown, -1)}
+    return _start(order, key, wanted, None if keeps else uses, seen), wanted, pairs
 
 
 def _kept(order: list[Node], wanted: list[Node], uses: dict[int, int]) -> list[Node]:
@@ -166,8 +163,8 @@ def _kept(order: list[Node], wanted: list[Node], uses: dict[int, int]) -> list[N
     seen = {id(n) for n in wanted}
     kept = []
     for i in range(len(order)):
-        node = order[i]
-        if node.buffer is None and node.inputs and sys.getrefcount(order[i]) > uses[id(node)] + ALONE + 1:  # and `node`
+        node = order[i]  # one reference more
+        if node.buffer is None and node.inputs and sys.getrefcount(order[i]) > uses.get(id(node), 0) + ALONE + 1:
             while node.prim.kind in ("view", "alias") and node.buffer is None:
                 node = node.inputs[0]
             if node.buffer is not None:
@@ -178,15 +175,17 @@ def _kept(order: list[Node], wanted: list[Node], uses: dict[int, int]) -> list[N
     return kept
 
 
-def _start(order: list[Node], key: tuple, wanted: list[Node], uses: dict[int, int] | None) -> Run | _Computed:
-    """What computes the wanted nodes' buffers. ``uses``: see ``Bound.start``."""
+def _start(
+    order: list[Node], key: tuple, wanted: list[Node], uses: dict[int, int] | None, others: Sequence[Node] = ()
+) -> Run | _Computed:
+    """What computes the wanted nodes' buffers. ``uses``, ``others``: see ``Bound.start``."""
     bound = _bound.get(key, _UNKNOWN)
     if bound is _UNKNOWN:
         bound = _bind(order, wanted, key)
     else:
         _bound.move_to_end(key)
     if bound is not None:
-        return bound.start(order, uses)
+        return bound.start(order, uses, others)
     return _Computed(by_reference(order, wanted))
 
 
@@ -197,15 +196,20 @@ def _single(node: Node) -> tuple[list[Node], tuple] | None:
         (a,) = inputs
         if a.buffer is None or node.prim.kind in ("alias", "call"):
             return None
-        key: tuple = (node.prim, node.params, node.shape, node.dtype, a.shape, a.dtype)
-    elif len(inputs) == 2:
+        return [a, node], (node.prim, node.params, node.shape, node.dtype, a.shape, a.dtype)
+    if len(inputs) == 2:
         a, b = inputs
-        if a.buffer is None or b.buffer is None or a is b or node.prim.kind == "alias":
+        if a is b or node.prim.kind == "alias":
             return None
-        key = (node.prim, node.params, node.shape, node.dtype, a.shape, a.dtype, b.shape, b.dtype)
-    else:
-        return None
-    return [*inputs, node], key
+        key = (node.prim, node.params, node.shape, node.dtype)
+        if a.buffer is not None:
+            if b.buffer is not None:
+                return [a, b, node], (*key, a.shape, a.dtype, b.shape, b.dtype)
+            if b.prim is leaf.const:
+                return [a, b, node], (*key, a.shape, a.dtype, b.dtype)
+        elif a.prim is leaf.const and b.buffer is not None:
+            return [a, b, node], (*key, None, a.dtype, b.shape, b.dtype)
+    return None
 
 
 def _call(pending: list[Node]) -> tuple[BoundCall, list[Node]] | None:
@@ -248,7 +252,7 @@ def _bind_call(template: Template, inputs: tuple[Node, ...], wanted: tuple[int, 
     pending = list({id(n): n for n in targets if n.buffer is None}.values())
     if not pending:
         return False
-    order, key = _linearise(pending)
+    order, key, _ = _linearise(pending)
     assert key is not None
     bound = _bound.get(key, _UNKNOWN)
     if bound is _UNKNOWN:
@@ -265,17 +269,26 @@ def _depends_on_placeholder(node: Node) -> bool:
     return any(n.prim is leaf.placeholder for n in needed([node]))
 
 
-def _linearise(outputs: list[Node]) -> tuple[list[Node], tuple | None]:
-    """The graph, inputs first, and a key, equal for equal graphs of equal sizes; None if there are calls in it."""
+def _linearise(outputs: list[Node]) -> tuple[list[Node], tuple | None, dict[int, int]]:
+    """The graph, inputs first, and a key, equal for equal graphs of equal sizes; None if there are calls in it.
+
+    Third how often each node is the input of another.
+    """
     found = {id(n): n for n in outputs}
+    uses: dict[int, int] = {}
     stack = list(found.values())
     while stack:
         node = stack.pop()
         if node.buffer is None:
             for x in node.inputs:
-                if id(x) not in found:
-                    found[id(x)] = x
-                    stack.append(x)
+                i = id(x)
+                if i in uses:
+                    uses[i] += 1
+                else:
+                    uses[i] = 1
+                    if i not in found:
+                        found[i] = x
+                        stack.append(x)
     order = sorted(found.values(), key=_NUMBER)
     position = {id(n): i for i, n in enumerate(order)}
     key: list[Any] = []
@@ -287,7 +300,7 @@ def _linearise(outputs: list[Node]) -> tuple[list[Node], tuple | None]:
         elif node.inputs:
             kind = node.prim.kind
             if kind == "alias" or kind == "call":
-                return order, None
+                return order, None, uses
             add(node.prim)
             add(node.params)
             add(node.shape)
@@ -305,7 +318,7 @@ def _linearise(outputs: list[Node]) -> tuple[list[Node], tuple | None]:
             add(node.prim)
             add(node.params)
     add(tuple([position[id(n)] for n in outputs]))
-    return order, tuple(key)
+    return order, tuple(key), uses
 
 
 def _structure(order: list[Node], outputs: list[Node]) -> tuple:
