@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import llvmlite.binding as llvm
-
 from arrax.codegen import cpu
 from arrax.codegen.llvm import generate
 from arrax.compiler.index import Poly, Symbols
@@ -216,15 +214,6 @@ def _letter(kind: tuple, symbols: Symbols) -> str:
     return f"%{kind[1]}[{', '.join(polynomial(c, symbols) for c in kind[2])}]"
 
 
-def assembly(text: str) -> str:
-    """A module of LLVM IR as assembly of this machine, as it is optimised before it runs."""
-    machine = cpu._target()[0]
-    module = llvm.parse_assembly(text)
-    module.triple, module.data_layout = machine.triple, str(machine.target_data)
-    cpu._optimise(module, machine)
-    return machine.emit_assembly(module)
-
-
 # --- stages -----------------------------------------------------------------------------------------------------------
 def _graph(study: _Study) -> str:
     small = "" if study.work > SMALL else f"\nso small ({study.work} elements) that the references in NumPy evaluate it"
@@ -252,7 +241,7 @@ def _llvm(study: _Study) -> str:
 
 def _asm(study: _Study) -> str:
     return "\n\n".join(
-        head if k is None else f"{head}\n{assembly(generate(k, f'kernel_{i}'))}"
+        head if k is None else f"{head}\n{cpu.assembly(generate(k, f'kernel_{i}'))}"
         for i, (head, k) in enumerate(study.tasks())
     )
 

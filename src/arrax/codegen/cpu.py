@@ -66,16 +66,28 @@ def _optimise(module: Any, machine: Any) -> None:
     manager.run(module, builder)
 
 
+def _optimised(text: str) -> tuple[Any, Any]:
+    machine, _, _ = _target()
+    module = llvm.parse_assembly(text)
+    module.triple = machine.triple
+    module.data_layout = str(machine.target_data)
+    module.verify()
+    _optimise(module, machine)
+    return module, machine
+
+
 def build(text: str) -> bytes:
     """Object code of a module of LLVM IR."""
     with lock:
-        machine, _, _ = _target()
-        module = llvm.parse_assembly(text)
-        module.triple = machine.triple
-        module.data_layout = str(machine.target_data)
-        module.verify()
-        _optimise(module, machine)
+        module, machine = _optimised(text)
         return machine.emit_object(module)
+
+
+def assembly(text: str) -> str:
+    """The same as assembly of this machine, for people."""
+    with lock:
+        module, machine = _optimised(text)
+        return machine.emit_assembly(module)
 
 
 def load(object_code: bytes, name: str) -> int:

@@ -152,9 +152,6 @@ class Emitter(Writer):
         self.keep.append(value)
         self.scopes[self.depth(value)].values[id(value)] = name
 
-    def _kind(self, dtype: Dtype, lanes: int) -> str:
-        return element(dtype) if lanes == 1 else f"<{lanes} x {element(dtype)}>"
-
     def operand(self, value: Value, lanes: int) -> str:
         """A value as a vector of the given number of lanes (or a scalar for 1)."""
         if lanes == 1:
