@@ -42,4 +42,4 @@ def by_interpreter(nodes: Sequence[Node]) -> list[np.ndarray]:
 
 def by_machine(nodes: Sequence[Node]) -> list[np.ndarray]:
     plan, order = bound(nodes)
-    return [memory.as_numpy(b, n.shape, n.dtype) for b, n in zip(plan.start(order)(), nodes, strict=True)]
+    return [memory.as_numpy(b, n.shape, n.dtype) for b, n in zip(plan.start(order, None)(), nodes, strict=True)]

@@ -136,6 +136,7 @@ class Symbols:
         self._factors: dict[int, tuple[int, ...]] = {}
         self._sizes: dict[int, Poly] = {}
         self._polys: dict[int, Poly] = {}
+        self.pitches: set[int] = set()  # arguments that are distances of rows, at least as long as the rows
         self.bounds: dict[int, Poly] = {}  # loop variable -> number of iterations, for the group at hand
 
     def letter(self, *kind: Any) -> int:
@@ -223,7 +224,19 @@ class Symbols:
         for c, s in zip(coords, self.strides(shape), strict=True):
             if c.terms:
                 total = total + c * s
-        return total
+        return self._rejoined(total)
+
+    def _rejoined(self, p: Poly) -> Poly:
+        """With quotients and remainders that belong together put together: (x / n) · n + x % n is x."""
+        pending = [x for x in p.letters() if self.kinds[x][0] == "mod"]
+        while pending:
+            x = pending.pop()
+            _, whole, n = self.kinds[x]
+            quotient, factor = self._interned.get(("div", whole, n)), p.coefficient(x)
+            if quotient is not None and factor.terms and p.coefficient(quotient) == factor * n:
+                p = p.without(x).without(quotient) + factor * whole
+                pending = [x for x in p.letters() if self.kinds[x][0] == "mod"]
+        return p
 
     def divmod(self, p: Poly, n: Poly) -> tuple[Poly, Poly]:
         """Quotient and remainder of a non-negative number; polynomials where that can be proved."""
@@ -256,6 +269,12 @@ class ViewContext:
 
     def arg(self, i: int) -> Poly:
         return self.symbols.argument(self.node, i)
+
+    def pitch(self, i: int) -> Poly:
+        """Likewise for the distance of rows that do not overlap."""
+        found = self.symbols.argument(self.node, i)
+        self.symbols.pitches.update(found.letters())
+        return found
 
     def data(self, input_number: int, coords: Sequence[Poly], length: int) -> Poly:
         """The position (in 0..length-1) that an input holds at the given coordinates."""

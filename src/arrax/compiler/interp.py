@@ -429,7 +429,7 @@ def _product(step: Product, bound: Any, of_node: Callable[[int], np.ndarray]) ->
     symbols = bound.plan.symbols
     size = {symbols.letter("var", i): bound.number(d) for i, d in enumerate(step.dims)}
     m, n, k = step.variables
-    batch = [x for x in step.batch if x >= 0]
+    batch = [*step.summed, *step.batch]
 
     def positions(address: Any, letters: list[int]) -> np.ndarray:
         start = address
@@ -452,7 +452,8 @@ def _product(step: Product, bound: Any, of_node: Callable[[int], np.ndarray]) ->
         sides.append(elements[at])
     wide = np.float64 if sides[0].dtype in (np.float32, np.float64) else sides[0].dtype
     result = np.matmul(sides[0].astype(wide), sides[1].astype(wide))
+    result = result.sum(tuple(range(len(step.summed))))
     target = of_node(step.target)
-    at = positions(step.result, [*batch, m, n])
+    at = positions(step.result, [*step.batch, m, n])
     assert at.min() >= 0 and at.max() < target.size, "[interp] a product writes outside of its result"
     target[at] = np.broadcast_to(result, np.broadcast_shapes(at.shape, result.shape)).astype(target.dtype)

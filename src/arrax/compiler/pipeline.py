@@ -19,13 +19,17 @@ from arrax.graph.node import Node
 
 @dataclass(eq=False, slots=True)
 class Product:
-    """A matrix product that BLAS does: the addresses of both operands over the loop variables (batch..., M, N, K)."""
+    """A matrix product that BLAS does: the addresses of both operands over the loop variables (batch..., M, N, K).
+
+    The products along the variables ``summed`` of the batch are added up.
+    """
 
     target: int
     operands: list[tuple[int, Poly]]
     dims: list[Poly]
     variables: list[int]  # the letters of M, N, K
     batch: list[int]
+    summed: list[int]
     result: Poly
 
 
@@ -74,7 +78,9 @@ class Plan:
 def _product(group: Group, symbols: Symbols, order: Sequence[Node]) -> Product:
     (root,) = group.roots
     letters = [next(iter(c.letters())) if c.terms else -1 for c in root.coords]
-    return Product(root.target, group.operands, group.dims, letters[-3:], letters[:-3], root.address)
+    summed = [symbols.letter("var", v) for v in group.cols or ()]
+    batch = [x for x in letters[:-3] if x >= 0 and x not in summed]
+    return Product(root.target, group.operands, group.dims, letters[-3:], batch, summed, root.address)
 
 
 def build(recorded: list[Node], outputs: list[Node]) -> Plan:

@@ -99,7 +99,12 @@ class Scheduler:
     def _measure(self) -> None:
         """How costly each node is to compute again, and from how many arrays it is computed."""
         self.weight: list[tuple[int, int]] = []
+        self.uses = [0] * len(self.order)
+        for position in self.outputs | self.pinned:
+            self.uses[position] += 1
         for node in self.order:
+            for x in node.inputs:
+                self.uses[self.position[id(x)]] += 1
             kind = effective_kind(node)
             if kind == "leaf":
                 self.weight.append((0, 1 if node.buffer is not None or node.shape else 0))
@@ -304,7 +309,7 @@ class Scheduler:
                 continue
             must = position in self.outputs or position in self.pinned
             if kind == "contract":
-                self._contract(position)
+                self._contract(position, position)
             elif kind == "update":
                 self._update(position)
             elif kind == "scatter":
@@ -407,6 +412,9 @@ class Scheduler:
 
     def _reduce(self, position: int, must: bool) -> None:
         node = self.order[position]
+        if self._accumulates(node):
+            self._contract(position, self.position[id(node.inputs[0])])
+            return
         for number, places in self.demand[position].items():
             group = self.groups[number]
             if len(places) != 1:
@@ -506,9 +514,24 @@ class Scheduler:
             self._require(self.position[id(x)], group, ())
 
     # --- matrix products ----------------------------------------------------------------------------------------------
-    def _contract(self, position: int) -> None:
-        """Operands are read through their views where a library can: unit stride along one of the two last axes."""
-        node = self.order[position]
+    def _accumulates(self, node: Node) -> bool:
+        """Whether a reduction sums matrix products that nobody else wants: they are added up where they are made."""
+        product = node.inputs[0]
+        return (
+            node.prim.lower == "add"
+            and effective_kind(product) == "contract"
+            and node.dtype is product.dtype
+            and self.uses[self.position[id(product)]] == 1
+            and all(axis < product.ndim - 2 for axis in node.params[0])
+        )
+
+    def _contract(self, position: int, product: int) -> None:
+        """Operands are read through their views where a library can: unit stride along one of the two last axes.
+
+        ``position`` is the product, or a sum of it over batch axes.
+        """
+        node = self.order[product]
+        summed = self.order[position].params[0] if position != product else ()
         group = Group(len(self.groups), "contract", [])
         self.groups.append(group)
         a, b = node.inputs
@@ -521,8 +544,11 @@ class Scheduler:
                 group.dims.append(self.symbols.size(n))
                 coords.append(self.symbols.var(len(group.dims) - 1))
         self.bind_bounds(group)
+        group.cols = tuple(v for i in summed for v in self._variables(coords[i]))
         batch, (row, column, inner) = coords[:-3], coords[-3:]
-        group.roots.append(Root(position, tuple(coords), position, self.symbols.address(coords[:-1], node.shape)))
+        target = [ZERO if i in summed else c for i, c in enumerate(coords[:-1])]
+        address = self.symbols.address(target, tuple(1 if i in summed else n for i, n in enumerate(node.shape)))
+        group.roots.append(Root(position, tuple(coords), position, address))
         for x, last in ((a, (row, inner)), (b, (inner, column))):
             lead = batch[len(batch) - (x.ndim - 2) :]
             at = normal((*lead, *last), x.shape)
@@ -544,7 +570,8 @@ class Scheduler:
             address = self.symbols.address(coords, node.inputs[0].shape)
             if all(self.symbols.kinds[x][0] in ("size", "arg", "var") for x in address.letters()):
                 steps = [address.coefficient(c.letters().pop()) if c.terms else ONE for c in last]
-                if ONE in steps and all(self._is_row_length(s) for s in steps):
+                overlapping = steps == [ONE, ONE] and all(c.terms for c in last)  # windows, one apart
+                if ONE in steps and not overlapping and all(self._is_row_length(s) for s in steps):
                     best = (position, address)
             else:
                 break
@@ -552,7 +579,7 @@ class Scheduler:
 
     def _is_row_length(self, step: Poly) -> bool:
         """Whether a stride is a positive number of elements that whole rows take."""
-        known = all(self.symbols.kinds[x][0] == "size" for x in step.letters())
+        known = all(self.symbols.kinds[x][0] == "size" or x in self.symbols.pitches for x in step.letters())
         return bool(step.terms) and known and all(k > 0 for k in step.terms.values())
 
     def _sorted(self) -> list[Group]:

@@ -15,7 +15,19 @@ from arrax.graph.dtypes import Dtype, int32
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import Primitive, register
 from arrax.prims.leaf import constant, iota
-from arrax.prims.pointwise import add, cast, div, equal, less, mul, where
+from arrax.prims.pointwise import (
+    add,
+    bitwise_and,
+    cast,
+    div,
+    equal,
+    greater_equal,
+    less,
+    maximum,
+    minimum,
+    mul,
+    where,
+)
 from arrax.prims.view import broadcast, move_axis, reshape, to_front, transpose
 
 
@@ -42,10 +54,24 @@ def _take_lower(node: Node, coords: tuple, ctx: Any) -> list:
     return [*coords[:axis], at, *coords[axis + index.ndim :]]
 
 
-def _wrapped(index: Node, n: int) -> Node:
-    """Positions as int32 that count from the start."""
+def wrapped(index: Node, n: int) -> Node:
+    """Positions on an axis of size ``n`` as int32 that count from its start; what lies outside still does."""
+    if index.dtype.size >= 4 and index.dtype is not int32:
+        index = minimum(index, constant(n, index.dtype))
+        if index.dtype.is_signed:
+            index = maximum(index, constant(-n - 1, index.dtype))
     index = cast(index, int32)
     return where(less(index, constant(0, int32)), add(index, constant(n, int32)), index)
+
+
+def clamped(index: Node, n: int) -> Node:
+    """Positions as int32 that lie inside."""
+    return minimum(maximum(wrapped(index, n), constant(0, int32)), constant(max(n - 1, 0), int32))
+
+
+def within(index: Node, n: int) -> Node:
+    """Whether positions that ``wrapped`` has made lie on an axis of size ``n``."""
+    return bitwise_and(greater_equal(index, constant(0, int32)), less(index, constant(n, int32)))
 
 
 def _take_batch(n: Node, inputs: list[Node], batched: list[bool]) -> Node:
@@ -59,7 +85,7 @@ def _take_batch(n: Node, inputs: list[Node], batched: list[bool]) -> Node:
     rest = rows.shape[2:]
     flat = reshape(rows, (size * length, *rest))
     offsets = reshape(mul(iota((size,), 0, int32), constant(length, int32)), (size, *(1,) * (index.ndim - 1)))
-    result = take(flat, add(_wrapped(index, length), offsets), 0)
+    result = take(flat, add(clamped(index, length), offsets), 0)
     # (size, index..., rest...) -> (size, rest before the axis, index..., rest after it)
     k = index.ndim - 1
     order = (0, *range(1 + k, 1 + k + axis), *range(1, 1 + k), *range(1 + k + axis, result.ndim))
@@ -100,7 +126,7 @@ def _along_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray, i
 def _along_vjp(n: Node, g: Node) -> tuple[Node, None]:
     (a, index), axis = n.inputs, n.params[0]
     if index.shape[axis] == 1:  # one position each: a comparison fuses with its users, a scatter does not
-        here = equal(iota(a.shape, axis, int32), _wrapped(index, a.shape[axis]))
+        here = equal(iota(a.shape, axis, int32), wrapped(index, a.shape[axis]))
         return where(here, g, constant(0, g.dtype)), None
     return scatter_along(_zeros(g, a.shape), index, g, axis, "add"), None
 
@@ -131,11 +157,20 @@ def take_along(a: Node, index: Node, axis: int) -> Node:
 
 # --- scatter ----------------------------------------------------------------------------------------------------------
 _COMBINE: dict[str, np.ufunc] = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+# Of a NaN and a number the later one stays, as in MLX: what is there gives way to all that it is not larger than.
+_WITH_NAN: dict[str, np.ufunc] = {
+    "max": np.frompyfunc(lambda old, new: old if old > new else new, 2, 1),
+    "min": np.frompyfunc(lambda old, new: old if old < new else new, 2, 1),
+}
 
 
 def _combine_at(result: np.ndarray, at: Any, update: np.ndarray, how: str) -> None:
     if how == "set":
         result[at] = update
+    elif how in _WITH_NAN and (np.isnan(update).any() or np.isnan(result).any()):
+        wide = result.astype(object)
+        _WITH_NAN[how].at(wide, at, update.astype(object))
+        result[...] = wide.astype(result.dtype)
     elif result.dtype.itemsize == 2 and result.dtype.kind not in "iu":
         wide = result.astype(np.float32)
         _COMBINE[how].at(wide, at, update.astype(np.float32))
@@ -152,17 +187,23 @@ def _scatter_reference(
     result = np.moveaxis(np.array(base), axis, 0).copy()
     at = index.astype(np.int64).reshape(-1)
     at = np.where(at < 0, at + n, at)
-    rows = np.moveaxis(update.reshape(*base.shape[:axis], -1, *base.shape[axis + 1 :]), axis, 0)
+    rows = np.moveaxis(update.reshape(*base.shape[:axis], at.size, *base.shape[axis + 1 :]), axis, 0)
     keep = (at >= 0) & (at < n)
     _combine_at(result, at[keep], rows[keep], how)
     return np.moveaxis(result, 0, axis)
 
 
-def _combined_vjp(n: Node, g: Node, read: Any, write: Any) -> tuple[Node, None, Node]:
-    """The cotangents of base and update; ``read`` picks the positions out of an array, ``write`` replaces them."""
-    base, _, update = n.inputs
-    how = n.params[1]
+def _combined_vjp(n: Node, g: Node, take_from: Any, write: Any) -> tuple[Node, None, Node]:
+    """The cotangents of base and update; ``take_from`` picks the positions of an array, ``write`` replaces them."""
+    base, index, update = n.inputs
+    axis, how = n.params
     zero = constant(0, g.dtype)
+    written = within(wrapped(index, base.shape[axis]), base.shape[axis])
+    written = reshape(written, (*index.shape, *(1,) * (update.ndim - axis - index.ndim)))
+
+    def read(a: Node) -> Node:
+        return where(written, take_from(a), zero)
+
     if how == "add":
         return g, None, read(g)
     if how == "set":
@@ -182,12 +223,11 @@ def _scatter_batch(n: Node, inputs: list[Node], batched: list[bool]) -> Node:
     rows = move_axis(base, axis + 1, 1)
     flat = reshape(rows, (size * length, *rows.shape[2:]))
     # positions outside stay outside: they are moved past the end of everything
-    index = _wrapped(index, length)
-    outside = where(less(index, constant(0, int32)), constant(size * length, int32), index)
-    outside = where(less(outside, constant(length, int32)), outside, constant(size * length, int32))
+    index = wrapped(index, length)
+    index = where(within(index, length), index, constant(size * length, int32))
     offsets = reshape(mul(iota((size,), 0, int32), constant(length, int32)), (size, *(1,) * k))
     order = (0, *range(1 + axis, 1 + axis + k), *range(1, 1 + axis), *range(1 + axis + k, update.ndim))
-    done = scatter(flat, add(outside, offsets), transpose(update, order), 0, how)
+    done = scatter(flat, add(index, offsets), transpose(update, order), 0, how)
     return move_axis(reshape(done, rows.shape), 1, axis + 1)
 
 
@@ -216,7 +256,10 @@ scatter_p = register(
 
 
 def scatter(base: Node, index: Node, update: Node, axis: int, how: str) -> Node:
-    """``base`` with slices along ``axis`` combined with those of ``update``. how: set, add, mul, max or min."""
+    """``base`` with slices along ``axis`` combined with those of ``update``. how: set, add, mul, max or min.
+
+    A combination goes through the updates in their order; max and min replace what is not larger or smaller.
+    """
     return Node(scatter_p, (base, index, update), (axis, how), base.shape, base.dtype)
 
 
@@ -281,17 +324,23 @@ def _strided_positions(params: tuple) -> np.ndarray:
 
 
 def _strided_lower(node: Node, coords: tuple, ctx: Any) -> list:
-    shape, strides, _ = node.params
     result, k = ctx.arg(0), 1
-    for c, n, s in zip(coords, shape, strides, strict=True):
-        if n == 1 or s == 0:
-            continue
-        if s == 1:
+    for c, how in zip(coords, _strided_static(node), strict=True):
+        if how == 1:
             result = result + c
-        else:
-            result = result + c * ctx.arg(k)
+        elif how:
+            result = result + c * (ctx.pitch(k) if how == 3 else ctx.arg(k))
             k += 1
     return [result]
+
+
+def _strided_static(node: Node) -> tuple[int, ...]:
+    """For each axis: 0 it stays in place, 1 it moves by one, 3 by whole rows of those that move by one, 2 otherwise."""
+    shape, strides, _ = node.params
+    row = max([m for m, s in zip(shape, strides, strict=True) if s == 1 and m != 1], default=0)
+    return tuple(
+        0 if m == 1 else s if s in (0, 1) else 3 if 0 < row <= s else 2 for m, s in zip(shape, strides, strict=True)
+    )
 
 
 def strided_index(params: tuple) -> Node:
@@ -320,7 +369,7 @@ as_strided_p = register(
         lambda n, g: (scatter(_zeros(g, n.inputs[0].shape), strided_index(n.params), g, 0, "add"),),
         _strided_batch,
         lower=_strided_lower,
-        static=lambda n: tuple((s if s in (0, 1) else 2) if m != 1 else 0 for m, s in zip(*n.params[:2], strict=True)),
+        static=_strided_static,
         dynamic=lambda n: (n.params[2], *(s for m, s in zip(*n.params[:2], strict=True) if m != 1 and s not in (0, 1))),
         samples=[(("f4:6",), ((3, 2), (1, 2), 1)), (("f4:9",), ((3,), (4,), 0)), (("f4:4",), ((2, 4), (0, 1), 0))],
     )

@@ -13,7 +13,8 @@ from arrax.graph.dtypes import Dtype, float32
 
 # Words of the arguments: 0 BLAS function, 1-6 slot and byte offset of A, B and C, 7 M, 8 N, 9 K, 10-12 row lengths of
 # A, B and C, 13 and 14 whether A and B are transposed (111 no, 112 yes), 15 whether tiles are of columns, 16 rows or
-# columns of a tile, 17 tiles, 18 batch axes; then for each of these, innermost first: size, element strides of A, B, C.
+# columns of a tile, 17 tiles, 18 batch axes, 19 products that are added up, 20 the axes of those; then for each batch
+# axis, innermost first: size, element strides of A, B, C; and for each axis that is summed: size, those of A and B.
 _SOURCE = """
 define void @NAME(ptr %table, ptr %args, i64 %lo, i64 %hi) {
 entry:
@@ -22,9 +23,11 @@ entry:
   BASES
   LOADS
   %column = icmp ne i64 %w15, 0
+  %batch.words = mul i64 %w18, 4
+  %sums = add i64 %batch.words, 21
   br label %head
 head:
-  %u = phi i64 [ %lo, %entry ], [ %u.next, %call ]
+  %u = phi i64 [ %lo, %entry ], [ %u.next, %next ]
   %more = icmp slt i64 %u, %hi
   br i1 %more, label %body, label %done
 body:
@@ -41,7 +44,7 @@ axes:
   br i1 %deeper, label %axis, label %call
 axis:
   %d4 = mul i64 %d, 4
-  %at = add i64 %d4, 19
+  %at = add i64 %d4, 21
   %n.at = getelementptr i64, ptr %args, i64 %at
   %sa.at = getelementptr i64, ptr %n.at, i64 1
   %sb.at = getelementptr i64, ptr %n.at, i64 2
@@ -81,8 +84,6 @@ call:
   %a.off = add i64 %oa, %a.skip
   %b.off = add i64 %ob, %b.skip
   %c.off = add i64 %oc, %c.skip
-  %a.p = getelementptr TYPE, ptr %a, i64 %a.off
-  %b.p = getelementptr TYPE, ptr %b, i64 %b.off
   %c.p = getelementptr TYPE, ptr %c, i64 %c.off
   %m32 = trunc i64 %m to i32
   %n32 = trunc i64 %n.t to i32
@@ -92,8 +93,45 @@ call:
   %lc = trunc i64 %w12 to i32
   %ta = trunc i64 %w13 to i32
   %tb = trunc i64 %w14 to i32
+  br label %terms
+terms:
+  %t = phi i64 [ 0, %call ], [ %t.next, %term ]
+  %some = icmp slt i64 %t, %w19
+  br i1 %some, label %places, label %next
+places:
+  %e = phi i64 [ 0, %terms ], [ %e.next, %place ]
+  %t.rest = phi i64 [ %t, %terms ], [ %t.rest.next, %place ]
+  %ta.off = phi i64 [ %a.off, %terms ], [ %ta.next, %place ]
+  %tb.off = phi i64 [ %b.off, %terms ], [ %tb.next, %place ]
+  %further = icmp slt i64 %e, %w20
+  br i1 %further, label %place, label %term
+place:
+  %e3 = mul i64 %e, 3
+  %e.at = add i64 %e3, %sums
+  %tn.at = getelementptr i64, ptr %args, i64 %e.at
+  %tsa.at = getelementptr i64, ptr %tn.at, i64 1
+  %tsb.at = getelementptr i64, ptr %tn.at, i64 2
+  %tn = load i64, ptr %tn.at
+  %tsa = load i64, ptr %tsa.at
+  %tsb = load i64, ptr %tsb.at
+  %ti = urem i64 %t.rest, %tn
+  %t.rest.next = udiv i64 %t.rest, %tn
+  %tia = mul i64 %ti, %tsa
+  %tib = mul i64 %ti, %tsb
+  %ta.next = add i64 %ta.off, %tia
+  %tb.next = add i64 %tb.off, %tib
+  %e.next = add i64 %e, 1
+  br label %places
+term:
+  %a.p = getelementptr TYPE, ptr %a, i64 %ta.off
+  %b.p = getelementptr TYPE, ptr %b, i64 %tb.off
+  %first = icmp eq i64 %t, 0
+  %beta = select i1 %first, TYPE 0.0, TYPE 1.0
   call void %f(i32 101, i32 %ta, i32 %tb, i32 %m32, i32 %n32, i32 %k32,
-    TYPE 1.0, ptr %a.p, i32 %la, ptr %b.p, i32 %lb, TYPE 0.0, ptr %c.p, i32 %lc)
+    TYPE 1.0, ptr %a.p, i32 %la, ptr %b.p, i32 %lb, TYPE %beta, ptr %c.p, i32 %lc)
+  %t.next = add i64 %t, 1
+  br label %terms
+next:
   %u.next = add i64 %u, 1
   br label %head
 done:
@@ -127,7 +165,7 @@ def product(dtype: Dtype) -> tuple[int, int]:
             f"%{name} = getelementptr i8, ptr %{name}.b, i64 %{name}.o",
         ]
     loads = [
-        f"%w{i}.at = getelementptr i64, ptr %args, i64 {i}\n  %w{i} = load i64, ptr %w{i}.at" for i in range(7, 19)
+        f"%w{i}.at = getelementptr i64, ptr %args, i64 {i}\n  %w{i} = load i64, ptr %w{i}.at" for i in range(7, 21)
     ]
     source = _SOURCE.replace("BASES", "\n  ".join(bases)).replace("LOADS", "\n  ".join(loads))
     source = source.replace("TYPE", "float" if single else "double")

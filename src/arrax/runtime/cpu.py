@@ -37,6 +37,7 @@ from arrax.runtime.buffer import Buffer, as_numpy, pool, size_class
 
 PIECE = 1 << 18  # machine operations that are worth a piece of their own
 PRODUCT = 1 << 21  # multiplications that are worth a thread of their own
+ACCUMULATED = 1 << 18  # bytes of a tile that several products are added up in
 KERNELS = 4096
 STREAM = 24 << 20  # bytes that a task moves from which on what it writes had better not go through the caches
 ROWS = 1 << 15  # elements that are worth a thread in a library's work
@@ -385,7 +386,7 @@ class Bound:
         m, n, k = (size[x] for x in p.variables)
         words = [function]
         rows, flags = [], []
-        variables = [*p.batch, *p.variables]
+        variables = [*p.batch, *p.summed, *p.variables]
         starts = []
         for (node, address), (row, column) in zip(
             p.operands, ((m_letter, k_letter), (k_letter, n_letter)), strict=True
@@ -407,36 +408,28 @@ class Bound:
         batch = []
         count = 1
         for x in reversed(p.batch):
-            if x < 0:
-                continue
             steps = [self.number(q.coefficient(x)) for q in (p.operands[0][1], p.operands[1][1], p.result)]
             batch += [size[x], *steps]
             count *= size[x]
+        summed = []
+        terms = 1
+        for x in reversed(p.summed):
+            summed += [size[x], *[self.number(address.coefficient(x)) for _, address in p.operands]]
+            terms *= size[x]
         by_column = n > m
-        long = n if by_column else m
-        tiles, tile = 1, long
-        if count < 2 * workers and count * m * n * k >= 2 * PRODUCT and workers > 1:
-            parts = min(-(-workers // count), max(1, count * m * n * k // PRODUCT))
+        long, short = (n, m) if by_column else (m, n)
+        tile = long
+        if count < 2 * workers and terms * count * m * n * k >= 2 * PRODUCT and workers > 1:
+            parts = min(-(-workers // count), max(1, terms * count * m * n * k // PRODUCT))
             tile = -(-long // parts)
-            tile = -(-tile // 16) * 16
-            tiles = -(-long // tile)
-        words += (
-            m,
-            n,
-            k,
-            rows[0],
-            rows[1],
-            n,
-            flags[0],
-            flags[1],
-            int(by_column),
-            tile,
-            tiles,
-            len(batch) // 4,
-            *batch,
-        )
+        if terms > 1:  # what is added to had better stay in the cache
+            tile = min(tile, max(64, ACCUMULATED // (short * dtype.size)))
+        tile = min(long, -(-tile // 16) * 16)
+        tiles = -(-long // tile)
+        words += (m, n, k, rows[0], rows[1], n, *flags, int(by_column), tile, tiles, len(p.batch), terms, len(p.summed))
+        words += (*batch, *summed)
         total = count * tiles
-        piece = max(1, -(-PRODUCT // max(1, m * n * k // tiles)) if tiles == 1 else 1, total // (8 * workers))
+        piece = max(1, -(-PRODUCT // max(1, terms * m * n * k // tiles)) if tiles == 1 else 1, total // (8 * workers))
         return loop, self._keep(words), total, piece
 
     def _library(self, step: Library, params: tuple) -> Callable[[array], None]:

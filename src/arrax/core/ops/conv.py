@@ -1,21 +1,20 @@
-"""Convolutions: windows of the padded input as a strided view, contracted with the weight by one matrix product."""
+"""Convolutions."""
 
 from __future__ import annotations
 
-import math as _math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from arrax.core.axes import as_ints
 from arrax.core.convert import array_node, pair
+from arrax.core.device import check_stream
 from arrax.graph.dtypes import complex64
 from arrax.graph.handle import wrap
-from arrax.graph.node import Node, Shape
-from arrax.prims import contract, gather
-from arrax.prims import pointwise as p
-from arrax.prims import reduce as r
 from arrax.prims import view as v
+from arrax.prims.convolution import correlate
 from arrax.prims.leaf import constant
+from arrax.prims.windows import Windows, spread
+from arrax.runtime.executor import tracing
 
 if TYPE_CHECKING:
     from arrax.core.array import array
@@ -31,68 +30,6 @@ def _per_axis(op: str, what: str, value: Any, n: int) -> tuple[int, ...]:
     if len(values) != n:
         raise ValueError(f"[{op}] expected {what} for {n} axes, got {list(values)}: pass one or as many")
     return values
-
-
-def _spread(node: Node, low: Shape, high: Shape, dilation: Shape) -> Node:
-    """The input with ``dilation - 1`` zeros between its elements and zeros around; negative widths cut off."""
-    if not any(low) and not any(high) and all(d == 1 for d in dilation):
-        return node
-    n, *spatial, channels = node.shape
-    wide = [(s - 1) * d + 1 if s else 0 for s, d in zip(spatial, dilation, strict=True)]
-    before, behind = [max(i, 0) for i in low], [max(i, 0) for i in high]
-    shape = (n, *(b + w + e for b, w, e in zip(before, wide, behind, strict=True)), channels)
-    if shape != node.shape:
-        zeros = v.broadcast(constant(0, node.dtype), shape)
-        node = v.slice_update(zeros, node, (0, *before, 0), (1, *dilation, 1))
-    cut = [max(-i, 0) for i in low]
-    kept = [max(s - c - max(-i, 0), 0) for s, c, i in zip(shape[1:-1], cut, high, strict=True)]
-    if any(cut) or tuple(kept) != shape[1:-1]:
-        node = v.slice_(node, (n, *kept, channels), (0, *cut, 0))
-    return node
-
-
-def _windows(node: Node, out: Shape, kernel: Shape, stride: Shape, dilation: Shape, groups: int) -> Node:
-    """All windows, without a copy: (groups, batch, out..., kernel..., channels / groups)."""
-    n, *spatial, channels = node.shape
-    steps = [_math.prod(spatial[i + 1 :]) * channels for i in range(len(spatial))]
-    shape = (groups, n, *out, *kernel, channels // groups)
-    strides = (
-        channels // groups,
-        _math.prod(spatial) * channels,
-        *(a * b for a, b in zip(steps, stride, strict=True)),
-        *(a * b for a, b in zip(steps, dilation, strict=True)),
-        1,
-    )
-    return gather.as_strided(v.reshape(node, (node.size,)), shape, strides, 0)
-
-
-def _convolve(x: Node, w: Node, out: Shape, stride: Shape, dilation: Shape, groups: int) -> Node:
-    n, channels = x.shape[0], x.shape[-1]
-    filters, *kernel, depth = w.shape
-    result = (n, *out, filters)
-    if 0 in result or 0 in w.shape:
-        return v.broadcast(constant(0, x.dtype), result)
-    rows, window = n * _math.prod(out), _math.prod(kernel) * depth
-    if window == depth and groups == 1 and all(s == 1 for s in stride):
-        product = contract.matmul(v.reshape(x, (rows, channels)), v.transpose(v.reshape(w, (filters, depth)), (1, 0)))
-        return v.reshape(product, result)
-    windows = _windows(x, out, tuple(kernel), stride, dilation, groups)
-    if depth == 1 and filters == groups:
-        return v.reshape(_depthwise(windows, w, rows), result)
-    patches = v.reshape(windows, (groups, rows, window))
-    weight = v.transpose(v.reshape(w, (groups, filters // groups, window)), (0, 2, 1))
-    if groups == 1:
-        product = contract.matmul(v.reshape(patches, (rows, window)), v.reshape(weight, (window, filters)))
-        return v.reshape(product, result)
-    return v.reshape(v.transpose(contract.matmul(patches, weight), (1, 0, 2)), result)
-
-
-def _depthwise(windows: Node, w: Node, rows: int) -> Node:
-    """One filter per channel: no matrix product, but a weighted sum over the window."""
-    groups, window = w.shape[0], _math.prod(w.shape[1:])
-    patches = v.transpose(v.reshape(windows, (groups, rows, window)), (1, 2, 0))
-    weight = v.transpose(v.reshape(w, (groups, window)), (1, 0))
-    return r.reduce(r.sum_p, p.mul(patches, weight), (1,))
 
 
 def conv_general(
@@ -123,6 +60,7 @@ def conv_general(
     Raises:
         ValueError: for shapes that do not fit, a window larger than the input, or integers.
     """
+    check_stream("conv_general", stream)
     return _conv("conv_general", input, weight, stride, padding, kernel_dilation, input_dilation, groups, flip)
 
 
@@ -160,12 +98,12 @@ def _conv(
     low, high = (_per_axis(op, "padding", side, n) for side in (padding if pairs else (padding, padding)))
     step = _per_axis(op, "stride", stride, n)
     apart = _per_axis(op, "kernel_dilation", kernel_dilation, n)
-    spread = _per_axis(op, "input_dilation", input_dilation, n)
-    if min(*step, *apart, *spread) < 1:
-        raise ValueError(f"[{op}] expected strides and dilations of at least 1, got {step}, {apart} and {spread}")
+    wide = _per_axis(op, "input_dilation", input_dilation, n)
+    if min(*step, *apart, *wide) < 1:
+        raise ValueError(f"[{op}] expected strides and dilations of at least 1, got {step}, {apart} and {wide}")
     if flip:
         w = v.flip(w, tuple(range(1, n + 1)))
-    x = _spread(x, low, high, spread)
+    x = spread(x, low, high, wide)
     out = []
     for size, k, s, d in zip(x.shape[1:-1], w.shape[1:-1], step, apart, strict=True):
         room = size - (d * (k - 1) + 1)
@@ -174,7 +112,10 @@ def _conv(
                 f"[{op}] expected a window of at most {size} elements, got {d * (k - 1) + 1}: pad the input"
             )
         out.append(room // s + 1)
-    return wrap(_convolve(x, w, tuple(out), step, apart, groups))
+    result = (x.shape[0], *out, w.shape[0])
+    if 0 in result or 0 in w.shape:
+        return wrap(v.broadcast(constant(0, x.dtype), result))
+    return wrap(correlate(x, w, Windows(tuple(out), step, apart, groups), differentiable=tracing.depth > 0))
 
 
 def conv1d(
@@ -189,6 +130,7 @@ def conv1d(
     stream: Any = None,
 ) -> array:
     """A cross-correlation of (batch, length, channels) with (filters, kernel, channels / groups)."""
+    check_stream("conv1d", stream)
     return _conv("conv1d", input, weight, stride, padding, dilation, 1, groups, False, 1)
 
 
@@ -209,6 +151,7 @@ def conv2d(
     >>> mx.conv2d(mx.ones((1, 3, 3, 1)), mx.ones((1, 3, 3, 1)))
     array([[[[9]]]], dtype=float32)
     """
+    check_stream("conv2d", stream)
     return _conv("conv2d", input, weight, stride, padding, dilation, 1, groups, False, 2)
 
 
@@ -224,6 +167,7 @@ def conv3d(
     stream: Any = None,
 ) -> array:
     """A cross-correlation of (batch, depth, height, width, channels) with (filters, kernel..., channels / groups)."""
+    check_stream("conv3d", stream)
     return _conv("conv3d", input, weight, stride, padding, dilation, 1, groups, False, 3)
 
 
@@ -263,6 +207,7 @@ def conv_transpose1d(
     stream: Any = None,
 ) -> array:
     """The transpose of ``conv1d``: (batch, length, channels) with (filters, kernel, channels / groups)."""
+    check_stream("conv_transpose1d", stream)
     return _transposed("conv_transpose1d", input, weight, stride, padding, dilation, output_padding, groups, 1)
 
 
@@ -279,6 +224,7 @@ def conv_transpose2d(
     stream: Any = None,
 ) -> array:
     """The transpose of ``conv2d``."""
+    check_stream("conv_transpose2d", stream)
     return _transposed("conv_transpose2d", input, weight, stride, padding, dilation, output_padding, groups, 2)
 
 
@@ -295,6 +241,7 @@ def conv_transpose3d(
     stream: Any = None,
 ) -> array:
     """The transpose of ``conv3d``."""
+    check_stream("conv_transpose3d", stream)
     return _transposed("conv_transpose3d", input, weight, stride, padding, dilation, output_padding, groups, 3)
 
 
@@ -305,6 +252,7 @@ def convolve(a: array, v: array, /, mode: str = "full", *, stream: Any = None) -
     >>> mx.convolve(mx.array([1.0, 2.0]), mx.array([1.0, 1.0]))
     array([1, 3, 2], dtype=float32)
     """
+    check_stream("convolve", stream)
     x, w = array_node("convolve", a), array_node("convolve", v)
     if x.ndim != 1 or w.ndim != 1:
         raise ValueError(f"[convolve] expected sequences, got shapes {list(x.shape)} and {list(w.shape)}: flatten them")

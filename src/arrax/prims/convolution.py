@@ -1,0 +1,176 @@
+"""Correlations with windows as matrix products, and their derivatives.
+
+Each derivative of a correlation is a correlation, or the contraction of input and cotangent that is the weight's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from arrax.graph.dtypes import float32, float64
+from arrax.graph.node import Node, Shape
+from arrax.prims.call import Rules, custom
+from arrax.prims.contract import matmul, swap_last
+from arrax.prims.pointwise import add, cast, mul
+from arrax.prims.reduce import reduce, sum_p
+from arrax.prims.view import broadcast, flip, move_axis, reshape, transpose
+from arrax.prims.windows import Rows, Windows, patches, row_length, spread
+
+SHORT = 32  # elements of a row below which whole windows are copied: products of narrow matrices are slower than that
+
+
+def correlate(x: Node, w: Node, at: Windows, *, differentiable: bool = True) -> Node:
+    """(batch, spatial..., channels) with (filters, kernel..., channels / groups): (batch, out..., filters).
+
+    ``differentiable``: whether a transform may come across the result.
+    """
+    value = _in_single(_correlate, x, w, at)
+    if not differentiable:
+        return value
+
+    def pull(inputs: list[Node], cotangents: list[Node], outputs: list[Node]) -> list[Node | None]:
+        (x, w), (g,) = inputs, cotangents
+        return [_input_gradient(g, w, at, x.shape), _weight_gradient(x, g, at, w.shape)]
+
+    def push(inputs: list[Node], tangents: list[Node | None]) -> list[Node | None]:
+        (x, w), (dx, dw) = inputs, tangents
+        return [_sum(dx and correlate(dx, w, at), dw and correlate(x, dw, at))]
+
+    def batch(inputs: list[Node], flags: list[bool]) -> tuple[list[Node], list[bool]]:
+        return [_batched(inputs, flags, at)], [True]
+
+    (result,) = custom(Rules(pull, push, batch), (x, w), (value,))
+    return result
+
+
+def _weight_gradient(x: Node, g: Node, at: Windows, shape: Shape) -> Node:
+    """What met the weight's elements: linear in the input and in the result's cotangent."""
+    value = _in_single(_contract, x, g, at, shape)
+
+    def pull(inputs: list[Node], cotangents: list[Node], outputs: list[Node]) -> list[Node | None]:
+        (x, g), (h,) = inputs, cotangents
+        return [_input_gradient(g, h, at, x.shape), correlate(x, h, at)]
+
+    def push(inputs: list[Node], tangents: list[Node | None]) -> list[Node | None]:
+        (x, g), (dx, dg) = inputs, tangents
+        return [_sum(dx and _weight_gradient(dx, g, at, shape), dg and _weight_gradient(x, dg, at, shape))]
+
+    def batch(inputs: list[Node], flags: list[bool]) -> tuple[list[Node], list[bool]]:
+        n = next(a.shape[0] for a, f in zip(inputs, flags, strict=True) if f)
+        x, g = (_as_channels(a, n, batched=f) for a, f in zip(inputs, flags, strict=True))
+        found = _weight_gradient(x, g, _with_groups(at, n), (n * shape[0], *shape[1:]))
+        return [reshape(found, (n, *shape))], [True]
+
+    (result,) = custom(Rules(pull, push, batch), (x, g), (value,))
+    return result
+
+
+def _input_gradient(g: Node, w: Node, at: Windows, shape: Shape) -> Node:
+    """The correlation of the result's cotangent, spread out, with the weight turned round."""
+    filters, *kernel, depth = w.shape
+    back = reshape(w, (at.groups, filters // at.groups, *kernel, depth))
+    back = transpose(back, (0, back.ndim - 1, *range(2, back.ndim - 1), 1))
+    back = reshape(back, (at.groups * depth, *kernel, filters // at.groups))
+    back = flip(back, tuple(range(1, len(kernel) + 1)))
+    low = tuple(d * (k - 1) for d, k in zip(at.dilation, kernel, strict=True))
+    high = tuple(s - (n - 1) * m - 1 for s, n, m in zip(shape[1:-1], at.out, at.stride, strict=True))
+    windows = Windows(shape[1:-1], (1,) * len(kernel), at.dilation, at.groups)
+    return correlate(spread(g, low, high, at.stride), back, windows)
+
+
+def _batched(inputs: list[Node], flags: list[bool], at: Windows) -> Node:
+    """A batch of inputs joins the batch; a batch of weights, with what belongs to each, is groups."""
+    x, w = inputs
+    if not flags[1]:
+        n = x.shape[0]
+        y = correlate(reshape(x, (n * x.shape[1], *x.shape[2:])), w, at)
+        return reshape(y, (n, x.shape[1], *y.shape[1:]))
+    n, filters = w.shape[:2]
+    x = _as_channels(x, n, batched=flags[0])
+    y = correlate(x, reshape(w, (n * filters, *w.shape[2:])), _with_groups(at, n))
+    return move_axis(reshape(y, (*y.shape[:-1], n, filters)), y.ndim - 1, 0)
+
+
+def _as_channels(a: Node, n: int, *, batched: bool) -> Node:
+    """A batch of arrays side by side along the last axis, or one array n times."""
+    if batched:
+        a = move_axis(a, 0, a.ndim - 2)
+    else:
+        a = broadcast(reshape(a, (*a.shape[:-1], 1, a.shape[-1])), (*a.shape[:-1], n, a.shape[-1]))
+    return reshape(a, (*a.shape[:-2], n * a.shape[-1]))
+
+
+def _with_groups(at: Windows, n: int) -> Windows:
+    return Windows(at.out, at.stride, at.dilation, at.groups * n)
+
+
+def _sum(a: Node | None, b: Node | None) -> Node | None:
+    return add(a, b) if a is not None and b is not None else a or b
+
+
+def _in_single(f: Callable[..., Node], a: Node, b: Node, *more: object) -> Node:
+    """Half precision is computed in float32 and rounded once."""
+    if a.dtype in (float32, float64):
+        return f(a, b, *more)
+    return cast(f(cast(a, float32), cast(b, float32), *more), a.dtype)
+
+
+# --- products ---------------------------------------------------------------------------------------------------------
+def _correlate(x: Node, w: Node, at: Windows) -> Node:
+    filters, *kernel, depth = w.shape
+    result = (x.shape[0], *at.out, filters)
+    groups, window = at.groups, math.prod(kernel) * depth
+    if _is_pointwise(w.shape, at):
+        y = matmul(reshape(x, (x.size // depth, depth)), transpose(reshape(w, (filters, depth)), (1, 0)))
+        return reshape(y, result)
+    if _is_channelwise(w.shape, at):
+        weight = transpose(reshape(w, (filters, window)), (1, 0))
+        return reshape(reduce(sum_p, mul(_channelwise(x, w.shape, at), weight), (1,)), result)
+    if row_length(x.shape[-1], tuple(kernel), at) < SHORT:
+        weight = swap_last(reshape(w, (groups, filters // groups, window)))
+        y = matmul(_whole(x, w.shape, at), weight)
+        return reshape(y if groups == 1 else transpose(y, (1, 0, 2)), result)
+    rows = Rows(x, tuple(kernel), at)
+    y = matmul(rows.matrices(), rows.of_weight(w))
+    if rows.taps:
+        y = reduce(sum_p, y, tuple(range(len(rows.taps))))
+    return rows.to_result(reshape(y, y.shape[len(rows.taps) :]), filters)
+
+
+def _contract(x: Node, g: Node, at: Windows, shape: Shape) -> Node:
+    filters, *kernel, depth = shape
+    count, groups = g.size // filters, at.groups
+    if _is_pointwise(shape, at):
+        w = matmul(swap_last(reshape(g, (count, filters))), reshape(x, (count, depth)))
+        return reshape(w, shape)
+    if _is_channelwise(shape, at):
+        w = reduce(sum_p, mul(_channelwise(x, shape, at), reshape(g, (count, 1, filters))), (0,))
+        return reshape(transpose(w, (2, 1, 0)), shape)
+    if row_length(x.shape[-1], tuple(kernel), at) < SHORT:
+        each = reshape(g, (count, groups, filters // groups))
+        w = matmul(swap_last(_whole(x, shape, at)), transpose(each, (1, 0, 2)))
+        return reshape(swap_last(w), shape)
+    rows = Rows(x, tuple(kernel), at)
+    taps = len(rows.taps)
+    w = matmul(swap_last(rows.matrices()), rows.of_result(g))
+    return rows.to_weight(reduce(sum_p, w, tuple(range(taps + 1, w.ndim - 2))), shape)
+
+
+def _is_pointwise(shape: Shape, at: Windows) -> bool:
+    return all(k == 1 for k in shape[1:-1]) and at.groups == 1 and all(s == 1 for s in at.stride)
+
+
+def _is_channelwise(shape: Shape, at: Windows) -> bool:
+    """One filter for each channel: no matrix product."""
+    return shape[-1] == 1 and shape[0] == at.groups
+
+
+def _whole(x: Node, shape: Shape, at: Windows) -> Node:
+    """Whole windows: (groups, windows, elements of a window)."""
+    return reshape(patches(x, shape[1:-1], at), (at.groups, x.shape[0] * math.prod(at.out), math.prod(shape[1:])))
+
+
+def _channelwise(x: Node, shape: Shape, at: Windows) -> Node:
+    """Whole windows of single channels: (windows, elements of a window, channels)."""
+    return transpose(_whole(x, shape, at), (1, 2, 0))
