@@ -11,7 +11,7 @@ from arrax.graph.dtypes import Dtype
 
 def _sign(x: Value) -> Value:
     return (
-        select(gt(x, 0), const(1, x.dtype), select(lt(x, 0), const(-1, x.dtype), x))
+        select(gt(x, 0), const(1, x.dtype), select(lt(x, 0), const(-1, x.dtype), op("abs", x)))  # of -0: 0
         if x.dtype.is_signed
         else (select(gt(x, 0), const(1, x.dtype), x))
     )
@@ -88,6 +88,13 @@ def combine(name: str, a: Value, b: Value) -> Value:
     if name == "set":
         return b
     return EXPANSIONS[name](a, b)
+
+
+def meet(name: str, old: Value, new: Value) -> Value:
+    """How a scattered value meets what is there; unlike in a reduction, a NaN that is there gives way, as in MLX."""
+    if name in ("max", "min") and old.dtype.is_float:
+        return select(gt(old, new) if name == "max" else lt(old, new), old, new)
+    return combine(name, old, new)
 
 
 def better(name: str, value: Value, best: Value, position: Value, best_position: Value) -> Value:

@@ -103,7 +103,7 @@ class Scheduler:
         for position in self.outputs | self.pinned:
             self.uses[position] += 1
         for node in self.order:
-            for x in node.inputs:
+            for x in () if node.buffer is not None else node.inputs:
                 self.uses[self.position[id(x)]] += 1
             kind = effective_kind(node)
             if kind == "leaf":

@@ -6,7 +6,8 @@ Each derivative of a correlation is a correlation, or the contraction of input a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from arrax.graph.dtypes import float32, float64
 from arrax.graph.node import Node, Shape
@@ -44,6 +45,12 @@ def correlate(x: Node, w: Node, at: Windows, *, differentiable: bool = True) -> 
     return result
 
 
+def without_cuts(x: Node, low: Sequence[int], high: Sequence[int], dilation: Shape) -> tuple[Node, Shape, Shape]:
+    """The input with ``dilation - 1`` zeros between its elements, cut where widths are negative; the other widths."""
+    x = spread(x, [min(i, 0) for i in low], [min(i, 0) for i in high], dilation)
+    return x, tuple(max(i, 0) for i in low), tuple(max(i, 0) for i in high)
+
+
 def _weight_gradient(x: Node, g: Node, at: Windows, shape: Shape) -> Node:
     """What met the weight's elements: linear in the input and in the result's cotangent."""
     value = _in_single(_contract, x, g, at, shape)
@@ -73,10 +80,10 @@ def _input_gradient(g: Node, w: Node, at: Windows, shape: Shape) -> Node:
     back = transpose(back, (0, back.ndim - 1, *range(2, back.ndim - 1), 1))
     back = reshape(back, (at.groups * depth, *kernel, filters // at.groups))
     back = flip(back, tuple(range(1, len(kernel) + 1)))
-    low = tuple(d * (k - 1) for d, k in zip(at.dilation, kernel, strict=True))
-    high = tuple(s - (n - 1) * m - 1 for s, n, m in zip(shape[1:-1], at.out, at.stride, strict=True))
-    windows = Windows(shape[1:-1], (1,) * len(kernel), at.dilation, at.groups)
-    return correlate(spread(g, low, high, at.stride), back, windows)
+    before = [d * (k - 1) - i for d, k, i in zip(at.dilation, kernel, at.low, strict=True)]
+    behind = [s + i - (n - 1) * m - 1 for s, i, n, m in zip(shape[1:-1], at.low, at.out, at.stride, strict=True)]
+    g, low, high = without_cuts(g, before, behind, at.stride)
+    return correlate(g, back, Windows(shape[1:-1], (1,) * len(kernel), at.dilation, low, high, at.groups))
 
 
 def _batched(inputs: list[Node], flags: list[bool], at: Windows) -> Node:
@@ -102,7 +109,7 @@ def _as_channels(a: Node, n: int, *, batched: bool) -> Node:
 
 
 def _with_groups(at: Windows, n: int) -> Windows:
-    return Windows(at.out, at.stride, at.dilation, at.groups * n)
+    return replace(at, groups=at.groups * n)
 
 
 def _sum(a: Node | None, b: Node | None) -> Node | None:
@@ -158,7 +165,7 @@ def _contract(x: Node, g: Node, at: Windows, shape: Shape) -> Node:
 
 
 def _is_pointwise(shape: Shape, at: Windows) -> bool:
-    return all(k == 1 for k in shape[1:-1]) and at.groups == 1 and all(s == 1 for s in at.stride)
+    return max(*shape[1:-1], *at.stride, at.groups) == 1 and not any((*at.low, *at.high))
 
 
 def _is_channelwise(shape: Shape, at: Windows) -> bool:

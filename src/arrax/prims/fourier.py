@@ -1,12 +1,15 @@
-"""Discrete Fourier transforms, which NumPy computes.
+"""Discrete Fourier transforms, which SciPy computes.
 
 The transforms are sums without a factor, times ``scale``; so each is the other's adjoint where the scales are equal.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -17,16 +20,57 @@ from arrax.prims import pointwise as p
 from arrax.prims.leaf import constant, iota
 from arrax.prims.view import broadcast, slice_update
 
+CHUNK = 1 << 17  # elements that are transformed at a time
+
+
+@functools.cache
+def _library() -> Any:
+    """Loaded when it is first used: programs start sooner."""
+    return importlib.import_module("scipy.fft")
+
 
 def _scaled(f: Callable[..., np.ndarray], a: np.ndarray, scale: float, dtype: Dtype, **kwargs: object) -> np.ndarray:
-    return (f(a, **kwargs) * scale).astype(dtype.np)
+    found = f(a, **kwargs)
+    if scale != 1:
+        found *= scale
+    return found.astype(dtype.np, copy=False)
 
 
+# "forward" moves the library's own factor to the other transform
 def _fft_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) -> np.ndarray:
     axes, inverse, scale = params
-    # "forward" moves NumPy's own factor to the other transform
-    f, norm = (np.fft.ifftn, "forward") if inverse else (np.fft.fftn, "backward")
+    f, norm = (_library().ifftn, "forward") if inverse else (_library().fftn, "backward")
     return _scaled(f, a, scale, dtype, axes=axes, norm=norm)
+
+
+def _rfft_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) -> np.ndarray:
+    axis, scale = params
+    return _scaled(_library().rfft, a, scale, dtype, axis=axis)
+
+
+def _irfft_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) -> np.ndarray:
+    length, axis, scale = params
+    return _scaled(_library().irfft, a, scale, dtype, n=length, axis=axis, norm="forward")
+
+
+def _by_rows(reference: Callable[..., np.ndarray], axes: int, dtype: Dtype) -> Callable[[tuple, int], Any]:
+    """The work on rows of a transform along the last axis; ``axes`` is where the parameters have the axis."""
+
+    def lower(params: tuple, ndim: int) -> Callable[[np.ndarray, np.ndarray], None] | None:
+        axis = params[axes] if isinstance(params[axes], tuple) else (params[axes],)
+        if axis != (ndim - 1,):
+            return None
+        last = tuple(((1,) if isinstance(p, tuple) else 1) if i == axes else p for i, p in enumerate(params))
+
+        def work(rows: np.ndarray, out: np.ndarray) -> None:
+            step = max(1, CHUNK // out.shape[1])  # what the library returns stays in the cache until it is copied
+            for i in range(0, len(rows), step):
+                part = out[i : i + step]
+                part[...] = reference(last, part.shape, dtype, rows[i : i + step])
+
+        return work
+
+    return lower
 
 
 # Complex to complex. params: (axes, inverse, scale)
@@ -36,8 +80,9 @@ fft_p = register(
         "opaque",
         lambda inputs, params: (inputs[0].shape, complex64),
         _fft_reference,
-        lambda n, g: (fft(g, n.params[0], not n.params[1], n.params[2]),),
-        lambda n, inputs, batched: fft(inputs[0], tuple(i + 1 for i in n.params[0]), *n.params[1:]),
+        lower=_by_rows(_fft_reference, 0, complex64),
+        vjp=lambda n, g: (fft(g, n.params[0], not n.params[1], n.params[2]),),
+        batch=lambda n, inputs, batched: fft(inputs[0], tuple(i + 1 for i in n.params[0]), *n.params[1:]),
         samples=[(("c8:3,4",), ((0, 1), False, 1.0)), (("c8:3,4",), ((1,), True, 0.25))],
         cost=100,
     )
@@ -66,9 +111,10 @@ rfft_p = register(
             _with_size(inputs[0].shape, params[0], inputs[0].shape[params[0]] // 2 + 1),
             complex64,
         ),
-        lambda params, shape, dtype, a: _scaled(np.fft.rfft, a, params[1], dtype, axis=params[0]),
+        _rfft_reference,
         _rfft_vjp,
-        lambda n, inputs, batched: rfft(inputs[0], n.params[0] + 1, n.params[1]),
+        lower=_by_rows(_rfft_reference, 0, complex64),
+        batch=lambda n, inputs, batched: rfft(inputs[0], n.params[0] + 1, n.params[1]),
         samples=[(("f4:3,4",), (1, 1.0)), (("f4:5,2",), (0, 0.2))],
         cost=100,
     )
@@ -93,11 +139,10 @@ irfft_p = register(
         "irfft",
         "opaque",
         lambda inputs, params: (_with_size(inputs[0].shape, params[1], params[0]), float32),
-        lambda params, shape, dtype, a: _scaled(
-            np.fft.irfft, a, params[2], dtype, n=params[0], axis=params[1], norm="forward"
-        ),
+        _irfft_reference,
         _irfft_vjp,
-        lambda n, inputs, batched: irfft(inputs[0], n.params[0], n.params[1] + 1, n.params[2]),
+        lower=_by_rows(_irfft_reference, 1, float32),
+        batch=lambda n, inputs, batched: irfft(inputs[0], n.params[0], n.params[1] + 1, n.params[2]),
         samples=[(("c8:3,4",), (6, 1, 1.0)), (("c8:3,2",), (5, 0, 0.2))],
         cost=100,
     )

@@ -69,7 +69,7 @@ sort_p = register(
         _sort_reference,
         _sort_vjp,
         lambda n, inputs, batched: sort(inputs[0], n.params[0] + 1),
-        lower=_sort_rows,
+        lower=lambda params, ndim: _sort_rows if params[0] == ndim - 1 else None,
         samples=[(("f4:5",), (0,)), (("f4:2,5",), (1,)), (("f4:5,2",), (0,))],
     )
 )
@@ -83,7 +83,7 @@ argsort_p = register(
         _argsort_reference,
         NONDIFF,
         lambda n, inputs, batched: argsort(inputs[0], n.params[0] + 1),
-        lower=_argsort_rows,
+        lower=lambda params, ndim: _argsort_rows if params[0] == ndim - 1 else None,
         samples=[(("f4:5",), (0,)), (("f4:2,5",), (1,)), (("f4:5,2",), (0,))],
     )
 )

@@ -9,6 +9,7 @@ of the window (the *taps*) are a sum of products. All of it is addresses.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arrax.graph.node import Node, Shape
@@ -19,15 +20,20 @@ from arrax.prims.view import broadcast, reshape, slice_, slice_update, transpose
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Where the windows are: for each spatial axis ``out`` of them, ``stride`` apart, elements ``dilation`` apart."""
+    """Where the windows are: for each spatial axis ``out`` of them, ``stride`` apart, elements ``dilation`` apart.
+
+    They begin ``low`` before the input, where it counts as 0, as it does for ``high`` elements behind it.
+    """
 
     out: Shape
     stride: Shape
     dilation: Shape
+    low: Shape
+    high: Shape
     groups: int
 
 
-def spread(x: Node, low: Shape, high: Shape, dilation: Shape) -> Node:
+def spread(x: Node, low: Sequence[int], high: Sequence[int], dilation: Shape) -> Node:
     """The input with ``dilation - 1`` zeros between its elements and zeros around; negative widths cut off."""
     if not any(low) and not any(high) and all(d == 1 for d in dilation):
         return x
@@ -47,6 +53,7 @@ def spread(x: Node, low: Shape, high: Shape, dilation: Shape) -> Node:
 
 def patches(x: Node, kernel: Shape, at: Windows) -> Node:
     """All windows whole: (groups, batch, out..., kernel..., channels / groups)."""
+    x = spread(x, at.low, at.high, (1,) * len(kernel))
     n, *spatial, channels = x.shape
     steps = [math.prod(spatial[i + 1 :]) * channels for i in range(len(spatial))]
     depth = channels // at.groups
@@ -77,9 +84,9 @@ class Rows:
         self.columns = -(-at.out[-1] // self.parts)
         turn = self.parts * at.stride[-1]
         reach = (self.parts * self.columns - 1) * at.stride[-1] + at.dilation[-1] * (kernel[-1] - 1) + 1
-        width = -(-max(x.shape[-2], reach) // turn) * turn
-        none = (0,) * len(kernel)
-        self.x = x = spread(x, none, (*none[1:], width - x.shape[-2]), (1,) * len(kernel))
+        width = -(-max(x.shape[-2] + at.low[-1] + at.high[-1], reach) // turn) * turn
+        high = (*at.high[:-1], width - x.shape[-2] - at.low[-1])
+        self.x = x = spread(x, at.low, high, (1,) * len(kernel))
         self.outer = x.shape[:-2]  # batch and spatial axes but the last
         self.per = width // turn  # rows along the last axis
         steps = [math.prod(x.shape[i + 1 :]) for i in range(len(self.outer) + 1)]

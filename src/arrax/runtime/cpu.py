@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import struct
 import sys
 import threading
@@ -437,9 +438,9 @@ class Bound:
         shape, dtype = self.shapes[step.node], node.dtype
         sources = [(self._place[self._root(i)], self.shapes[i], self.plan.order[i].dtype) for i in step.inputs]
         target = self._place[self._root(step.node)]
-        reference, by_rows, arena_slot = node.prim.reference, node.prim.lower, self.arena_slot
-        if node.prim.kind != "opaque":  # left to the reference for its type
-            by_rows = None
+        reference, arena_slot = node.prim.reference, self.arena_slot
+        # other kinds are left to the reference for their types
+        by_rows = node.prim.lower(params, len(shape)) if node.prim.kind == "opaque" and node.prim.lower else None
 
         def run(table: array) -> None:
             arrays = [
@@ -447,8 +448,9 @@ class Bound:
                 for place, s, d in sources
             ]
             out = _view(table, target, shape, dtype, writable=True)
-            if by_rows is not None and params[0] == len(shape) - 1:
-                _in_parallel(by_rows, arrays[0].reshape(-1, shape[-1]), out.reshape(-1, shape[-1]))
+            if by_rows is not None:
+                rows = math.prod(shape[:-1])
+                _in_parallel(by_rows, arrays[0].reshape(rows, -1), out.reshape(rows, -1))
             else:
                 out[...] = reference(params, shape, dtype, *arrays)
 

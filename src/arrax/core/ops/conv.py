@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from arrax.core.arguments import expect
 from arrax.core.axes import as_ints
 from arrax.core.convert import array_node, pair
 from arrax.core.device import check_stream
 from arrax.graph.dtypes import complex64
 from arrax.graph.handle import wrap
 from arrax.prims import view as v
-from arrax.prims.convolution import correlate
+from arrax.prims.convolution import correlate, without_cuts
 from arrax.prims.leaf import constant
-from arrax.prims.windows import Windows, spread
+from arrax.prims.windows import Windows
 from arrax.runtime.executor import tracing
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ def _per_axis(op: str, what: str, value: Any, n: int) -> tuple[int, ...]:
     if len(values) == 1:
         values *= n
     if len(values) != n:
-        raise ValueError(f"[{op}] expected {what} for {n} axes, got {list(values)}: pass one or as many")
+        # the functions for a fixed number of axes have tuples of that size in their signatures
+        error = ValueError if op == "conv_general" else TypeError
+        raise error(f"[{op}] expected {what} for {n} axes, got {list(values)}: pass one or as many")
     return values
 
 
@@ -61,6 +64,7 @@ def conv_general(
         ValueError: for shapes that do not fit, a window larger than the input, or integers.
     """
     check_stream("conv_general", stream)
+    expect("conv_general", int, groups=groups)
     return _conv("conv_general", input, weight, stride, padding, kernel_dilation, input_dilation, groups, flip)
 
 
@@ -103,9 +107,10 @@ def _conv(
         raise ValueError(f"[{op}] expected strides and dilations of at least 1, got {step}, {apart} and {wide}")
     if flip:
         w = v.flip(w, tuple(range(1, n + 1)))
-    x = spread(x, low, high, wide)
+    x, low, high = without_cuts(x, low, high, wide)
     out = []
-    for size, k, s, d in zip(x.shape[1:-1], w.shape[1:-1], step, apart, strict=True):
+    sizes = [s + a + b for s, a, b in zip(x.shape[1:-1], low, high, strict=True)]
+    for size, k, s, d in zip(sizes, w.shape[1:-1], step, apart, strict=True):
         room = size - (d * (k - 1) + 1)
         if room < 0:
             raise ValueError(
@@ -115,7 +120,7 @@ def _conv(
     result = (x.shape[0], *out, w.shape[0])
     if 0 in result or 0 in w.shape:
         return wrap(v.broadcast(constant(0, x.dtype), result))
-    return wrap(correlate(x, w, Windows(tuple(out), step, apart, groups), differentiable=tracing.depth > 0))
+    return wrap(correlate(x, w, Windows(tuple(out), step, apart, low, high, groups), differentiable=tracing.depth > 0))
 
 
 def conv1d(
@@ -131,6 +136,7 @@ def conv1d(
 ) -> array:
     """A cross-correlation of (batch, length, channels) with (filters, kernel, channels / groups)."""
     check_stream("conv1d", stream)
+    expect("conv1d", int, groups=groups)
     return _conv("conv1d", input, weight, stride, padding, dilation, 1, groups, False, 1)
 
 
@@ -152,6 +158,7 @@ def conv2d(
     array([[[[9]]]], dtype=float32)
     """
     check_stream("conv2d", stream)
+    expect("conv2d", int, groups=groups)
     return _conv("conv2d", input, weight, stride, padding, dilation, 1, groups, False, 2)
 
 
@@ -168,6 +175,7 @@ def conv3d(
 ) -> array:
     """A cross-correlation of (batch, depth, height, width, channels) with (filters, kernel..., channels / groups)."""
     check_stream("conv3d", stream)
+    expect("conv3d", int, groups=groups)
     return _conv("conv3d", input, weight, stride, padding, dilation, 1, groups, False, 3)
 
 
@@ -208,6 +216,7 @@ def conv_transpose1d(
 ) -> array:
     """The transpose of ``conv1d``: (batch, length, channels) with (filters, kernel, channels / groups)."""
     check_stream("conv_transpose1d", stream)
+    expect("conv_transpose1d", int, groups=groups)
     return _transposed("conv_transpose1d", input, weight, stride, padding, dilation, output_padding, groups, 1)
 
 
@@ -225,6 +234,7 @@ def conv_transpose2d(
 ) -> array:
     """The transpose of ``conv2d``."""
     check_stream("conv_transpose2d", stream)
+    expect("conv_transpose2d", int, groups=groups)
     return _transposed("conv_transpose2d", input, weight, stride, padding, dilation, output_padding, groups, 2)
 
 
@@ -242,6 +252,7 @@ def conv_transpose3d(
 ) -> array:
     """The transpose of ``conv3d``."""
     check_stream("conv_transpose3d", stream)
+    expect("conv_transpose3d", int, groups=groups)
     return _transposed("conv_transpose3d", input, weight, stride, padding, dilation, output_padding, groups, 3)
 
 
@@ -253,6 +264,7 @@ def convolve(a: array, v: array, /, mode: str = "full", *, stream: Any = None) -
     array([1, 3, 2], dtype=float32)
     """
     check_stream("convolve", stream)
+    expect("convolve", str, mode=mode)
     x, w = array_node("convolve", a), array_node("convolve", v)
     if x.ndim != 1 or w.ndim != 1:
         raise ValueError(f"[convolve] expected sequences, got shapes {list(x.shape)} and {list(w.shape)}: flatten them")
