@@ -1,22 +1,15 @@
 """Files: what we write others read, what others write we read, and what is damaged we refuse."""
 
 import io
-import json
 import os
 import pathlib
-import pickle
 import resource
 import stat
-import struct
-import tracemalloc
-import zipfile
 
 import mlx.core as oracle
 import numpy as np
 import pytest
 import safetensors.numpy
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 import arrax.core as mx
 
@@ -94,7 +87,8 @@ def test_names_are_completed(tmp_path):
     mx.save(str(tmp_path / "b.bin"), x)
     mx.savez(tmp_path / "c", x)
     mx.save_safetensors(tmp_path / "d", {"x": x})
-    assert sorted(os.listdir(tmp_path)) == ["a.npy", "b.bin.npy", "c.npz", "d.safetensors"]
+    mx.save_gguf(tmp_path / "e", {"x": x})
+    assert sorted(os.listdir(tmp_path)) == ["a.npy", "b.bin.npy", "c.npz", "d.safetensors", "e.gguf"]
 
 
 def test_several_arrays_in_one_stream():
@@ -120,12 +114,14 @@ def test_streams_that_cannot_seek_and_read_little(tmp_path):
             return self.data.readinto(memoryview(target)[:7])
 
     x = mx.arange(1000)
-    npy, safe = io.BytesIO(), io.BytesIO()
+    npy, safe, gguf = io.BytesIO(), io.BytesIO(), io.BytesIO()
     mx.save(npy, x)
+    mx.save_gguf(gguf, {"x": x})
     mx.save_safetensors(safe, {"x": x})
     same(mx.load(io.BufferedReader(Slow(npy.getvalue()), 16)), of(x))
     same(mx.load(Slow(npy.getvalue())), of(x))
     same(mx.load(Slow(safe.getvalue()), format="safetensors")["x"], of(x))
+    same(mx.load(Slow(gguf.getvalue()), format="gguf")["x"], of(x))
 
 
 def test_booleans_are_zero_or_one(tmp_path):
@@ -134,6 +130,31 @@ def test_booleans_are_zero_or_one(tmp_path):
     x = mx.load(io.BytesIO(raw), format="npy")
     assert x.tolist() == [False, True, True, True]
     assert x.astype(mx.int32).sum().item() == 3
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_format_and_type_both_ways(tmp_path, shape):
+    """What the oracle writes is read here, and the other way round."""
+    types = ("bool_", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)), "float16", "bfloat16", "float32")
+    theirs = {t: oracle.array(abs(sample("f4", shape))).astype(getattr(oracle, t)) for t in (*types, "complex64")}
+    ours = {t: mx.array(abs(sample("f4", shape))).astype(getattr(mx, t)) for t in theirs}
+    in_gguf = ("int8", "int16", "int32", "float16", "float32")
+    for library, arrays in ((oracle, theirs), (mx, ours)):
+        library.save_safetensors(str(tmp_path / "x.safetensors"), arrays)
+        library.savez(str(tmp_path / "x.npz"), **arrays)
+        library.savez_compressed(str(tmp_path / "y.npz"), **arrays)
+        library.save_gguf(str(tmp_path / "x.gguf"), {t: arrays[t] for t in in_gguf}, {})
+        for reader in (mx, oracle):
+            for name in ("x.safetensors", "x.npz", "y.npz", "x.gguf"):
+                loaded = reader.load(str(tmp_path / name))
+                assert set(loaded) == set(in_gguf if name == "x.gguf" else theirs)
+                for key, value in loaded.items():
+                    same(value, of(theirs[key]))
+                    assert repr(value.dtype).endswith("." + key.removesuffix("_"))
+        for key in theirs:
+            library.save(str(tmp_path / "x.npy"), arrays[key])
+            same(mx.load(str(tmp_path / "x.npy")), of(theirs[key]))
+            same(oracle.load(str(tmp_path / "x.npy")), of(theirs[key]))
 
 
 # --- npz --------------------------------------------------------------------------------------------------------------
@@ -210,6 +231,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path):
         "x.npy": lambda path, a: mx.save(path, a),
         "x.npz": lambda path, a: mx.savez(path, a),
         "x.safetensors": lambda path, a: mx.save_safetensors(path, {"a": a}),
+        "x.gguf": lambda path, a: mx.save_gguf(path, {"a": a}),
     }
     large = mx.zeros(1_000_000)
     mx.eval(large)
@@ -266,6 +288,7 @@ def test_errors_of_saving(tmp_path):
         (TypeError, lambda: mx.save_safetensors(tmp_path / "x", {1: x})),
         (ValueError, lambda: mx.save_safetensors(tmp_path / "x", {"__metadata__": x})),
         (ValueError, lambda: mx.save_safetensors(tmp_path / "x", {"a": x}, {"k": 1})),
+        (ValueError, lambda: mx.save_safetensors(tmp_path / "x", {"\ud800": x})),
     ]
     for error, call in cases:
         with pytest.raises(error) as caught:
@@ -275,146 +298,20 @@ def test_errors_of_saving(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def npy(x, **kwargs):
-    file = io.BytesIO()
-    np.save(file, x, **kwargs)
-    return file.getvalue()
-
-
-def npy_header(text, data=b""):
-    head = text.encode()
-    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head + data
-
-
-def safe(header, data=b""):
-    head = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<Q", len(head)) + head + data
-
-
-def tensor(dtype="F32", shape=(2,), offsets=(0, 8)):
-    return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
-
-
-def archive(*members, method=zipfile.ZIP_STORED):
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", method) as z:
-        for name, data in members:
-            z.writestr(name, data)
-    return file.getvalue()
-
-
-class Evil:
-    def __reduce__(self):
-        return (os.system, ("touch executed",))
-
-
-GOOD = npy(np.arange(3.0))
-EIGHT = b"\0" * 8
-HUGE = "{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776, 1099511627776)}\n"
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize(
-    ("kind", "error", "data"),
-    [
-        ("npy", RuntimeError, b""),
-        ("npy", RuntimeError, b"hello world hello world"),
-        ("npy", RuntimeError, GOOD[:-4]),
-        ("npy", RuntimeError, GOOD[:30]),
-        ("npy", RuntimeError, GOOD[:9]),
-        ("npy", RuntimeError, b"\x93NUMPY\x03\x00" + GOOD[8:]),
-        ("npy", RuntimeError, npy_header(HUGE)),
-        ("npy", RuntimeError, npy_header(HUGE.replace("1099511627776", "-1"))),
-        ("npy", RuntimeError, npy_header(HUGE.replace("(1099511627776, 1099511627776)", "2"))),
-        ("npy", RuntimeError, npy_header("__import__('os').system('touch executed')")),
-        ("npy", RuntimeError, npy_header("(" * 5000)),
-        ("npy", RuntimeError, b"\x93NUMPY\x02\x00\xff\xff\xff\xff{}"),
-        ("npy", ValueError, npy(np.array([Evil()], object), allow_pickle=True)),
-        ("npy", ValueError, npy(np.array(["a"]))),
-        ("npy", ValueError, npy(np.arange(3) + 1j)),
-        ("npy", ValueError, npy(np.zeros(2, [("a", "i4")]))),
-        ("npy", ValueError, npy(np.array(["2020-01-01"], "M8[D]"))),
-        ("npz", ValueError, b"abc"),
-        ("npz", ValueError, GOOD),
-        ("npz", RuntimeError, archive(("x.npy", b"hi"))),
-        ("npz", RuntimeError, archive(("x.npy", pickle.dumps(Evil())))),
-        ("npz", RuntimeError, archive(("x.npy", GOOD[:-1]))),
-        ("npz", RuntimeError, archive(("x.npy", npy_header(HUGE)))),
-        ("npz", ValueError, archive(("x.npy", GOOD), ("x", GOOD))),
-        ("npz", ValueError, archive(("x.npy", GOOD))[:-30]),
-        ("npz", RuntimeError, archive(("x.npy", GOOD)).replace(GOOD[-8:], EIGHT)),
-        ("npz", ValueError, archive(("x.npy", GOOD), method=zipfile.ZIP_LZMA)),
-        (
-            "npz",
-            ValueError,
-            archive(("y.npy", npy(np.array([Evil()]), allow_pickle=True))),
-        ),
-        ("safetensors", RuntimeError, b""),
-        ("safetensors", RuntimeError, b"abc"),
-        ("safetensors", RuntimeError, struct.pack("<Q", 2**60) + b"{}"),
-        ("safetensors", RuntimeError, safe(b"{bad")),
-        ("safetensors", RuntimeError, safe(b"\xff\xfe{}")),
-        ("safetensors", RuntimeError, safe(b"[" * 200_000)),
-        ("safetensors", RuntimeError, safe([1, 2])),
-        ("safetensors", RuntimeError, safe({"a": 5})),
-        ("safetensors", RuntimeError, safe({"a": {"dtype": "F32", "shape": [2]}}, EIGHT)),
-        ("safetensors", RuntimeError, safe({"a": tensor()}, b"\0" * 4)),
-        ("safetensors", RuntimeError, safe({"a": tensor(shape=[3])}, EIGHT)),
-        ("safetensors", RuntimeError, safe({"a": tensor(shape=[-2])}, EIGHT)),
-        ("safetensors", RuntimeError, safe({"a": tensor(shape=[2.0])}, EIGHT)),
-        ("safetensors", RuntimeError, safe({"a": tensor(shape=[True, 2])}, EIGHT)),
-        ("safetensors", RuntimeError, safe({"a": tensor(shape=[2**40, 2**40])}, EIGHT)),
-        ("safetensors", RuntimeError, safe({"a": tensor(shape=[2**62, 4], offsets=[0, 0])}, EIGHT)),
-        ("safetensors", RuntimeError, safe({"a": tensor(offsets=[-8, 0])}, EIGHT)),
-        ("safetensors", RuntimeError, safe({"a": tensor(offsets=[2**64, 2**64 + 8])}, EIGHT)),
-        ("safetensors", RuntimeError, safe({"a": tensor("F99")}, EIGHT)),
-        ("safetensors", RuntimeError, safe({"a": tensor(), "b": tensor(offsets=[4, 12])}, EIGHT * 2)),
-        ("safetensors", RuntimeError, safe({"__metadata__": {"k": 1}, "a": tensor()}, EIGHT)),
-        ("safetensors", RuntimeError, safe(b'{"a":1,"a":2}')),
-        ("gguf", ValueError, b"GGUF"),
-    ],
-)
-def test_damaged_files(tmp_path, monkeypatch, kind, error, data):
-    monkeypatch.chdir(tmp_path)
-    path = tmp_path / f"x.{kind}"
-    path.write_bytes(data)
-    for source in (path, io.BytesIO(data)):
-        with pytest.raises(error) as caught:
-            mx.load(source, format=kind)
-        assert str(caught.value).startswith("[load] expected")
-        assert "\n" not in str(caught.value)
-    assert not os.path.exists("executed")
-
-
-def test_a_zip_bomb_takes_no_memory():
-    """Members that share their data, and one that claims more than deflate can hold."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as z:
-        z.writestr("x.npy", npy(np.zeros(1000)))
-    data = file.getvalue()
-    at = data.rindex(b"PK\x01\x02")
-    lie = data[: at + 24] + struct.pack("<I", 2**31) + data[at + 28 :]
-    tracemalloc.start()
-    try:
-        with pytest.raises(ValueError, match="bytes from each byte"):
-            mx.load(io.BytesIO(lie), format="npz")
-        big = safe({f"t{i}": tensor("U8", [1 << 20], [0, 1 << 20]) for i in range(100)}, b"\0" * (1 << 20))
-        with pytest.raises(RuntimeError, match="overlap"):
-            mx.load(io.BytesIO(big), format="safetensors")
-        assert tracemalloc.get_traced_memory()[1] < 10_000_000
-    finally:
-        tracemalloc.stop()
-
-
 def test_errors_of_loading(tmp_path):
     mx.save(tmp_path / "x.npy", mx.array([1]))
-    (tmp_path / "x.foo").write_bytes(GOOD)
-    (tmp_path / "nothing").write_bytes(GOOD)
+    (tmp_path / "x.foo").write_bytes((tmp_path / "x.npy").read_bytes())
+    (tmp_path / "nothing").write_bytes((tmp_path / "x.npy").read_bytes())
     (tmp_path / "dir.npy").mkdir()
     cases = [
         (RuntimeError, lambda m: m.load(str(tmp_path / "no.npy"))),
         (ValueError, lambda m: m.load(str(tmp_path / "no.npz"))),
         (RuntimeError, lambda m: m.load(str(tmp_path / "no.safetensors"))),
+        (ValueError, lambda m: m.load(str(tmp_path / "no.gguf"))),
+        (ValueError, lambda m: m.load("")),
+        (ValueError, lambda m: m.load(b"x.npy")),
+        (ValueError, lambda m: m.load(str(tmp_path / "x.NPY"))),
+        (TypeError, lambda m: m.load(str(tmp_path / "x.npy"), format=5)),
         (RuntimeError, lambda m: m.load(str(tmp_path / "dir.npy"))),
         (ValueError, lambda m: m.load(str(tmp_path / "x.foo"))),
         (ValueError, lambda m: m.load(str(tmp_path / "nothing"))),
@@ -422,7 +319,7 @@ def test_errors_of_loading(tmp_path):
         (ValueError, lambda m: m.load(str(tmp_path / "x.npy"), format="npz")),
         (ValueError, lambda m: m.load(str(tmp_path / "x.npy"), return_metadata=True)),
         (ValueError, lambda m: m.load(5)),
-        (AttributeError, lambda m: m.load(io.BytesIO(GOOD))),
+        (AttributeError, lambda m: m.load(io.BytesIO(b"anything"))),
     ]
     for error, call in cases:
         for library in (mx, oracle):
@@ -434,58 +331,3 @@ def test_errors_of_loading(tmp_path):
     with open(tmp_path / "x.npy") as text, pytest.raises(ValueError, match="binary"):
         mx.load(text)
     same(mx.load(pathlib.Path(tmp_path / "x.npy")), np.array([1], np.int32))
-
-
-# --- fuzzing ----------------------------------------------------------------------------------------------------------
-def _written(kind):
-    file, arrays = (
-        io.BytesIO(),
-        {"a": mx.arange(6).reshape(2, 3), "b": mx.array([1.5], mx.bfloat16), "c": mx.array([True])},
-    )
-    if kind == "npy":
-        mx.save(file, arrays["a"])
-    elif kind == "npz":
-        mx.savez_compressed(file, **arrays)
-    elif kind == "stored":
-        mx.savez(file, **arrays)
-    else:
-        mx.save_safetensors(file, arrays, {"k": "v"})
-    return file.getvalue()
-
-
-INTACT = {kind: _written(kind) for kind in ("npy", "npz", "stored", "safetensors")}
-
-
-@st.composite
-def damaged(draw):
-    kind = draw(st.sampled_from(sorted(INTACT)))
-    data = bytearray(INTACT[kind])
-    for _ in range(draw(st.integers(1, 3))):
-        at = draw(st.integers(0, max(len(data) - 1, 0)))
-        how = draw(st.sampled_from(("flip", "cut", "insert", "number", "swap")))
-        if how == "flip" and data:
-            data[at] ^= draw(st.integers(1, 255))
-        elif how == "cut":
-            del data[at : at + draw(st.integers(1, 40))]
-        elif how == "insert":
-            data[at:at] = draw(st.binary(min_size=1, max_size=8))
-        elif how == "number":
-            data[at : at + 4] = struct.pack("<I", draw(st.sampled_from((0, 1, 2**31 - 1, 2**31, 2**32 - 1))))
-        else:
-            data[at : at + 1] = draw(st.sampled_from((b"9", b"0", b"-", b"(", b"{", b"'", b"\n")))
-    return kind, bytes(data)
-
-
-@pytest.mark.filterwarnings("ignore")
-@settings(max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(damaged())
-def test_any_damage_gives_arrays_or_one_line(case):
-    kind, data = case
-    try:
-        result = mx.load(io.BytesIO(data), format="npz" if kind == "stored" else kind)
-    except (ValueError, RuntimeError) as error:
-        assert str(error).startswith("[load] expected")
-        assert "\n" not in str(error)
-        return
-    arrays = result.values() if isinstance(result, dict) else [result]
-    assert sum(a.nbytes for a in arrays) <= 1032 * len(data)
