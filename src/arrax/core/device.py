@@ -1,8 +1,13 @@
-"""Devices and streams. There is one device, the CPU, and work on it is done in order."""
+"""Devices and streams.
+
+There is one device, the CPU. A stream is a name here: what a thread evaluates is done when the call returns, in the
+order in which it asked for it, and what several threads evaluate is done at the same time.
+"""
 
 from __future__ import annotations
 
 import enum
+import itertools
 import os
 import platform
 import threading
@@ -35,6 +40,8 @@ class Device:
     """
 
     def __init__(self, type: DeviceType, index: int = 0) -> None:
+        if not isinstance(type, DeviceType) or not isinstance(index, int):
+            raise TypeError(f"[Device] expected mx.cpu or mx.gpu and a number, got {type!r} and {index!r}")
         self.type = type
         self.index = index
 
@@ -63,24 +70,49 @@ class Stream:
         self.index = index
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.device!r}, {self.index})"
+        return f"Stream({self.device!r}, {self.index})"
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and repr(self) == repr(other)
+        return isinstance(other, Stream) and (self.device, self.index) == (other.device, other.index)
 
     def __hash__(self) -> int:
         return hash((self.device, self.index))
 
 
-class ThreadLocalStream(Stream):
-    """A stream that is another one in every thread."""
+class ThreadLocalStream:
+    """A stream that is another one in every thread.
+
+    Attributes:
+        device: where.
+    """
+
+    def __init__(self, device: Device, index: int) -> None:
+        self.device = device
+        self._index = index
+        self._here = threading.local()
+
+    def __repr__(self) -> str:
+        return f"ThreadLocalStream({self.device!r}, {self._index})"
+
+    def _stream(self) -> Stream:
+        """The one of this thread."""
+        if not hasattr(self._here, "stream"):
+            self._here.stream = new_stream(self.device)
+        return self._here.stream
+
+
+class _Thread(threading.local):
+    """What each thread has of its own: a default stream, once it has been asked for."""
+
+    stream: Stream | None = None
 
 
 cpu, gpu = DeviceType.cpu, DeviceType.gpu
-_lock = threading.Lock()
 _default = Device(cpu)
-_stream = Stream(_default, 0)
-_made = 0
+_number = itertools.count().__next__
+_local_number = itertools.count().__next__
+_thread = _Thread()
+_thread.stream = Stream(_default, _number())
 
 
 def _as_device(op: str, device: Any) -> Device:
@@ -91,6 +123,21 @@ def _as_device(op: str, device: Any) -> Device:
     if device.type is gpu:
         raise ValueError(f"[{op}] expected a device that is there, got {device!r}: there is no GPU, use mx.cpu")
     return device
+
+
+def check_device(op: str, device: Any) -> None:
+    """Raises where a function is told to put its result on a device that does not exist; None is the default one."""
+    if device is not None:
+        _as_device(op, device)
+
+
+def check_stream(op: str, stream: Any) -> None:
+    """Raises TypeError for what is neither a stream nor a device, ValueError for a device that does not exist."""
+    if stream is None or isinstance(stream, Stream | ThreadLocalStream):
+        return
+    if not isinstance(stream, Device | DeviceType):
+        raise TypeError(f"[{op}] expected a stream or a device such as mx.cpu, got {stream!r}: leave it out")
+    _as_device(op, stream)
 
 
 def default_device() -> Device:
@@ -105,19 +152,25 @@ def set_default_device(device: Device | DeviceType) -> None:
 
 
 def is_available(device: Device | DeviceType) -> bool:
-    """Whether there is such a device."""
-    found = Device(device) if isinstance(device, DeviceType) else device
-    return found.type is cpu and found.index == 0
+    """Whether there is such a device. Raises TypeError for what is none."""
+    if not isinstance(device, Device | DeviceType):
+        raise TypeError(f"[is_available] expected a device such as mx.cpu, got {device!r}: pass one")
+    return device == cpu
 
 
 def device_count(device_type: DeviceType) -> int:
-    """How many devices of a kind there are."""
+    """How many devices of a kind there are. Raises TypeError for what is no kind."""
+    if not isinstance(device_type, DeviceType):
+        raise TypeError(f"[device_count] expected mx.cpu or mx.gpu, got {device_type!r}: pass one of them")
     return int(device_type is cpu)
 
 
 def device_info(d: Device | DeviceType | None = None) -> dict[str, str | int]:
-    """What is known of a device: its name, its architecture and its memory in bytes."""
-    _as_device("device_info", _default if d is None else d)
+    """What is known of a device: its name, its architecture and its memory in bytes; nothing where it is not there."""
+    if d is not None and not isinstance(d, Device | DeviceType):
+        raise TypeError(f"[device_info] expected a device such as mx.cpu, got {d!r}: pass one")
+    if (d.type if isinstance(d, Device) else d) is gpu:
+        return {}
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
     return {
         "architecture": platform.machine(),
@@ -127,67 +180,61 @@ def device_info(d: Device | DeviceType | None = None) -> dict[str, str | int]:
 
 
 def default_stream(device: Device | DeviceType) -> Stream:
-    """The device's default stream."""
+    """The device's default stream in this thread."""
     _as_device("default_stream", device)
-    return _stream
+    if _thread.stream is None:
+        _thread.stream = new_stream(cpu)
+    return _thread.stream
 
 
 def set_default_stream(stream: Stream) -> None:
-    """Makes a stream its device's default."""
-    global _stream
+    """Makes a stream the default one of this thread."""
     if not isinstance(stream, Stream):
         raise TypeError(f"[set_default_stream] expected a stream, got {stream!r}: make one with new_stream")
-    _stream = stream
-
-
-def _next() -> int:
-    global _made
-    with _lock:
-        _made += 1
-        return _made
+    _thread.stream = stream
 
 
 def new_stream(device: Device | DeviceType) -> Stream:
     """A new stream on a device."""
-    return Stream(_as_device("new_stream", device), _next())
+    return Stream(_as_device("new_stream", device), _number())
 
 
 def new_thread_unsafe_stream(device: Device | DeviceType) -> Stream:
     """A new stream on a device, for any thread."""
-    return Stream(_as_device("new_thread_unsafe_stream", device), _next())
+    return Stream(_as_device("new_thread_unsafe_stream", device), _number())
 
 
 def new_thread_local_stream(device: Device | DeviceType) -> ThreadLocalStream:
     """A new stream on a device that is another one in every thread."""
-    return ThreadLocalStream(_as_device("new_thread_local_stream", device), _next())
+    return ThreadLocalStream(_as_device("new_thread_local_stream", device), _local_number())
 
 
 def clear_streams() -> None:
-    """Forgets the streams that were made."""
+    """Forgets the streams that this thread has made: none holds anything that would have to be given back."""
 
 
 class StreamContext:
     """Makes a device or a stream the default for a while; see ``stream``."""
 
-    def __init__(self, s: Stream | Device | DeviceType) -> None:
-        if not isinstance(s, Stream | Device | DeviceType):
+    def __init__(self, s: Stream | ThreadLocalStream | Device | DeviceType) -> None:
+        if not isinstance(s, Stream | ThreadLocalStream | Device | DeviceType):
             raise TypeError(f"[stream] expected a stream or a device, got {s!r}: pass mx.cpu")
         self._inside = s
 
     def __enter__(self) -> None:
-        self._outside = _default, _stream
-        if isinstance(self._inside, Stream):
-            set_default_device(self._inside.device)
-            set_default_stream(self._inside)
-        else:
-            set_default_device(self._inside)
+        inside = self._inside._stream() if isinstance(self._inside, ThreadLocalStream) else self._inside
+        outside = _default, default_stream(cpu)
+        set_default_device(inside.device if isinstance(inside, Stream) else inside)
+        if isinstance(inside, Stream):
+            set_default_stream(inside)
+        self._outside = outside
 
     def __exit__(self, *error: object) -> None:
-        global _default, _stream
-        _default, _stream = self._outside
+        global _default
+        _default, _thread.stream = self._outside
 
 
-def stream(s: Stream | Device | DeviceType) -> StreamContext:
+def stream(s: Stream | ThreadLocalStream | Device | DeviceType) -> StreamContext:
     """A context in which a device or a stream is the default.
 
     >>> import arrax.core as mx
@@ -198,7 +245,9 @@ def stream(s: Stream | Device | DeviceType) -> StreamContext:
     return StreamContext(s)
 
 
-def synchronize(stream: Stream | Device | DeviceType | None = None) -> None:
-    """Waits until the work of a stream is done; all that was evaluated already is."""
-    if stream is not None and not isinstance(stream, Stream):
-        _as_device("synchronize", stream)
+def synchronize(stream: Stream | ThreadLocalStream | Device | DeviceType | None = None) -> None:
+    """Waits until the work of a stream is done; all that was evaluated already is.
+
+    Raises TypeError for what is neither a stream nor a device, ValueError for a device that does not exist.
+    """
+    check_stream("synchronize", stream)

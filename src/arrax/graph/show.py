@@ -62,15 +62,21 @@ def text(nodes: Sequence[Node]) -> str:
     )
 
 
-def dot(nodes: Sequence[Node], clusters: Mapping[str, Iterable[Node]] | None = None) -> str:
+def dot(
+    nodes: Sequence[Node],
+    clusters: Mapping[str, Iterable[Node]] | None = None,
+    labels: Mapping[int, str] | None = None,
+) -> str:
     """The graph in Graphviz's language: ``dot -Tsvg`` draws it.
 
     Args:
         nodes: after their inputs, as ``text`` takes them.
         clusters: nodes that are to be framed together, by what to write on the frame; a node is drawn in the first
             frame that has it.
+        labels: what to call nodes, by their ids, in the place of their numbers.
     """
     name = names(nodes)
+    shown = {**name, **(labels or {})}
     lines = ["digraph {", "  node [shape=box, fontname=monospace]"]
     drawn: set[int] = set()
 
@@ -78,7 +84,7 @@ def dot(nodes: Sequence[Node], clusters: Mapping[str, Iterable[Node]] | None = N
         drawn.add(id(node))
         shape = f"{node.dtype.name}{list(node.shape)}"
         parameters = ", ".join(map(_parameter, node.params)) if node.buffer is None else ""
-        label = "\n".join(filter(None, [f"{name[id(node)]} {kind_of(node)}", parameters, shape]))
+        label = "\n".join(filter(None, [f"{shown[id(node)]} {kind_of(node)}", parameters, shape]))
         style = "" if node.inputs and node.buffer is None else ", style=rounded"
         lines.append(f"{pad}{_quoted(name[id(node)])} [label={_quoted(label)}{style}]")
 

@@ -6,6 +6,7 @@ class. Classes are powers of two in eight steps each, so that at most an eighth 
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -49,10 +50,17 @@ def size_class(nbytes: int) -> int:
 
 
 class Pool:
-    """Free blocks by size, bounded by ``limit`` bytes altogether; the oldest sizes go first when it is exceeded."""
+    """Free blocks by size, bounded by ``limit`` bytes altogether; the oldest sizes go first when it is exceeded.
 
-    def __init__(self, limit: int) -> None:
+    Attributes:
+        limit: bytes of free blocks that are kept at most.
+        total: bytes of all blocks above which free ones are given up for new ones.
+        active, cached, peak: bytes of blocks in use, of free ones, and the most that were in use at once.
+    """
+
+    def __init__(self, limit: int, total: int = 1 << 62) -> None:
         self.limit = limit
+        self.total = total
         self.cached = 0
         self.active = 0
         self.peak = 0
@@ -68,9 +76,14 @@ class Pool:
         with self.lock:
             free = self._free.get(size)
             if free:
-                ptr, owner = free.pop()
                 self.cached -= size
-                return self._taken(ptr, size, owner)
+                self.active = active = self.active + size
+                if active > self.peak:
+                    self.peak = active
+                ptr, owner = free.pop()
+                return Buffer(ptr, size, owner)
+        if self.active + self.cached + size > self.total:
+            self.trim(max(self.total - self.active - size, 0))
         try:
             owner = np.empty(size + SLACK, np.uint8)
         except (MemoryError, ValueError, OverflowError):  # also for sizes that no computer has
@@ -83,22 +96,27 @@ class Pool:
                 ) from None
         base = owner.__array_interface__["data"][0]
         with self.lock:
-            return self._taken(-(-base // ALIGNMENT) * ALIGNMENT, size, owner)
-
-    def _taken(self, ptr: int, size: int, owner: Any) -> Buffer:
-        self.active += size
-        if self.active > self.peak:
-            self.peak = self.active
-        return Buffer(ptr, size, owner)
+            self.active += size
+            self.peak = max(self.peak, self.active)
+        return Buffer(-(-base // ALIGNMENT) * ALIGNMENT, size, owner)
 
     def give_back(self, ptr: int, size: int, owner: Any) -> None:
         with self.lock:
             self.active -= size
             if size > self.limit:
                 return
-            self._free.setdefault(size, []).append((ptr, owner))
+            free = self._free.get(size)
+            if free is None:
+                free = self._free[size] = []
+            free.append((ptr, owner))
             self.cached += size
-            while self.cached > self.limit:
+            if self.cached > self.limit:
+                self.trim(self.limit)
+
+    def trim(self, most: int) -> None:
+        """Gives free blocks back to the system until there are at most so many bytes of them."""
+        with self.lock:
+            while self.cached > most:
                 oldest = next(s for s, blocks in self._free.items() if blocks)
                 self._free[oldest].pop(0)
                 self.cached -= oldest
@@ -112,7 +130,12 @@ class Pool:
             self.cached = 0
 
 
-pool = Pool(1 << 31)
+def _physical() -> int:
+    """Bytes of memory that the machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 1 << 36
+
+
+pool = Pool(1 << 31, _physical() * 4 // 5)
 
 
 class _Interface:
