@@ -240,6 +240,7 @@ class Symbols:
 
     def divmod(self, p: Poly, n: Poly) -> tuple[Poly, Poly]:
         """Quotient and remainder of a non-negative number; polynomials where that can be proved."""
+        p = self._rejoined(p)
         quotient, rest = p.divide(n)
         if not rest.terms:
             return quotient, ZERO

@@ -37,7 +37,7 @@ from arrax.compiler.kernel import (
     select,
     var,
 )
-from arrax.compiler.scalar import combine, emit
+from arrax.compiler.scalar import combine, emit, meet
 from arrax.compiler.schedule import Coords, Group, Root, Scheduler, effective_kind
 from arrax.graph.dtypes import Dtype, uint32
 from arrax.graph.node import Node
@@ -177,7 +177,8 @@ class Lowering:
             if self.nodes[kind[1]].dtype.is_signed:
                 at = select(lt(at, 0), at + n, at)
             return op("min", op("max", at, const(0, INDEX)), n - 1) if kind[0] == "data" else at
-        a, b = (self.number(p, values) for p in kind[1:])
+        a, n = self.number(kind[1], values), kind[2]
+        b = const(n.value, INDEX) if n.value else self.number(n, values)
         return quotient(a, b) if kind[0] == "div" else remainder(a, b)
 
     def number(self, p: Poly, values: dict[Key, Value]) -> Value:
@@ -273,7 +274,7 @@ class Lowering:
             inside = ge(at, 0) & lt(at, n)
         if root.combine not in (None, "set"):
             there = cast(load(buffer, address), target.dtype.compute)
-            value = combine(root.combine, there, value)
+            value = meet(root.combine, there, value)
         return Store(buffer, address, cast(value, target.dtype), inside)
 
     def _make(self, targets: Sequence[Key], values: dict[Key, Value]) -> None:
@@ -303,10 +304,14 @@ class Lowering:
         return Update(self.registers[position], value, where)
 
     def _loops(
-        self, blocks: list[Block], vector: Block | None, values_depth: int
+        self, blocks: list[Block], vector: Block | None, values_depth: int, inside: Sequence[Block] = ()
     ) -> tuple[list[Statement], list[Statement]]:
-        """A nest of loops over blocks, the vector loop innermost: the outermost statement, and the inmost body."""
-        ordered = [b for b in blocks if b is not vector] + [b for b in blocks if b is vector]
+        """A nest of loops over blocks: the outermost statement, and the inmost body.
+
+        The vector loop is innermost but for ``inside``: what does not change there is computed before.
+        """
+        ordered = [b for b in blocks if b is not vector and b not in inside]
+        ordered += [*(b for b in blocks if b is vector), *inside]
         outermost: list[Statement] = []
         body = outermost
         for block in ordered:
@@ -347,6 +352,7 @@ class Lowering:
         row_roots = [r for r in group.roots if not self.analysis.is_column(r.coords)]
         keys = {r: (r, c) for r, c in group.reductions.items()}
         last = max([phase[k] for k in keys.values()], default=0)
+        handful = [b for b in cols if b is not vector and b.size.value is not None] if vector in cols else []
         for number in range(last + 1):
             updates = [r for r, k in keys.items() if phase[k] == number + 1]
             stores = [r for r in column_roots if phase[(r.node, r.coords)] == number]
@@ -355,7 +361,7 @@ class Lowering:
             for r in updates:
                 body.extend(self._resets(self.registers[r]))
             values: dict[Key, Value] = {}
-            nest, inner = self._loops(cols, vector, 1)
+            nest, inner = self._loops(cols, vector, 1, handful)
             self._make(
                 [self.analysis.needs[keys[r]][0] for r in updates] + [(r.node, r.coords) for r in stores], values
             )

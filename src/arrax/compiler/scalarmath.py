@@ -11,7 +11,8 @@ Largest errors in units in the last place, float32 over its whole domain / float
     exp 0.9/0.9    exp2 0.9/0.9    expm1 1.5/1.8    log 1.3/0.8    log1p 2/1.3    log2 2/0.8    log10 1.8/1.2
     sin, cos 1.6/1.4    tan 3/2.5    arcsin 2.4/1.8    arccos 1.2/1.2    arctan 1.5/1.4    arctan2 2/2
     sinh 1.7/1.5    cosh 1.5/1.2    tanh 2.5/2    arcsinh, arccosh, arctanh 3/2    sigmoid 2.4/2.3
-    erf 2.1/1.2    erfinv 3.1/3.2    power 0.6/2    rsqrt 1.5/1.5
+    erf 2.1/1.2    erfc 4/3    erfinv 3.1/3.2    power 0.6/2    rsqrt 1.5/1.5    cbrt 1/1
+    lgamma 0.6/5, digamma 0.6/4 for positive numbers; for negative ones, relative to 1 where the result is smaller
 
 sin, cos and tan hold to |x| = 1e13, the remainder of floats for quotients up to 2^72 in float32, 2^159 in float64;
 logaddexp is accurate to 3 units of the result, or of the larger operand where that is larger.
@@ -55,6 +56,7 @@ from arrax.compiler.scalarmath_basic import (
     tan,
     tanh,
 )
+from arrax.compiler.scalarmath_special import cbrt, digamma, erfc, lgamma
 from arrax.compiler.scalarmath_tables import (
     ERFINV32,
     ERFINV64,
@@ -273,6 +275,10 @@ EXPANSIONS: dict[str, Callable[..., Value]] = {
     "arctanh": arctanh,
     "erf": erf,
     "erfinv": erfinv,
+    "erfc": erfc,
+    "lgamma": lgamma,
+    "digamma": digamma,
+    "cbrt": cbrt,
     "sigmoid": sigmoid,
     "rsqrt": rsqrt,
     "power": power,

@@ -307,7 +307,7 @@ class Scheduler:
                 continue
             if not self.demand[position] and position not in self.outputs and position not in self.pinned:
                 continue
-            must = position in self.outputs or position in self.pinned
+            must = position in self.outputs or position in self.pinned or kind == "barrier"
             if kind == "contract":
                 self._contract(position, position)
             elif kind == "update":
@@ -318,7 +318,7 @@ class Scheduler:
                 self._scan(position)
             elif kind == "opaque":
                 self._opaque(position)
-            elif kind in ("view", "gather", "barrier") and not must and not self._is_intricate(position):
+            elif kind in ("view", "gather") and not must and not self._is_intricate(position):
                 self._inline(position)
             elif kind == "barrier" or (node.prim.name == "reshape" and node.inputs[0].prim.name != "const"):
                 self._share(position)

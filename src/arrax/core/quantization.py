@@ -6,12 +6,15 @@ across two words. All is recorded in shifts, masks and products, so that unpacki
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from arrax.core.arguments import expect
 from arrax.core.convert import array_node
-from arrax.core.ops.products import record_matmul
+from arrax.core.device import check_stream
+from arrax.core.ops.products import gather_matrices, matrix_indices, record_matmul
 from arrax.graph.dtypes import Dtype, bfloat16, float32, float64, promote, to_inexact, uint8, uint32
 from arrax.graph.handle import wrap
 from arrax.graph.node import Node
@@ -20,8 +23,10 @@ from arrax.prims import pointwise as p
 from arrax.prims.contract import matmul, swap_last
 from arrax.prims.gather import take
 from arrax.prims.leaf import constant, iota
+from arrax.prims.opaque import barrier
 from arrax.prims.reduce import max_p, min_p, reduce, sum_p
 from arrax.prims.view import broadcast, reshape
+from arrax.runtime.executor import evaluate
 
 if TYPE_CHECKING:
     from arrax.core.array import array
@@ -277,6 +282,9 @@ def quantize(
     >>> words.shape, scales.shape
     ((2, 16), (2, 1))
     """
+    check_stream("quantize", stream)
+    expect("quantize", int | None, group_size=group_size, bits=bits)
+    expect("quantize", str, mode=mode)
     op = "quantize"
     group_size, bits = _scheme(op, group_size, bits, mode)
     node = array_node(op, w)
@@ -348,6 +356,10 @@ def dequantize(
     >>> mx.dequantize(*mx.quantize(mx.full((2, 64), 3.0)))[0, :2].tolist()
     [3.0, 3.0]
     """
+    check_stream("dequantize", stream)
+    expect("dequantize", int | None, group_size=group_size, bits=bits)
+    expect("dequantize", str, mode=mode)
+    expect("dequantize", Dtype | None, dtype=dtype)
     op = "dequantize"
     group_size, bits = _scheme(op, group_size, bits, mode)
     packed, scale, bias = _check_quantized(op, w, scales, biases, group_size, bits, mode)
@@ -373,21 +385,59 @@ def _product_operands(
     unit: Node | None = None,
 ) -> tuple[Node, Node]:
     """``x`` and the dequantized matrix, in the type of the result."""
-    left = array_node(op, x)
+    x = array_node(op, x)
     packed, scale, bias = _check_quantized(op, w, scales, biases, *scheme, mode)
-    dtype = left.dtype if bias is None else promote(promote(left.dtype, scale.dtype), bias.dtype)
-    if not dtype.is_float:
-        raise ValueError(f"[{op}] expected floating point, got {dtype.name}: cast x")
-    if left.ndim < 1:
-        raise ValueError(f"[{op}] expected at least one axis, got a scalar: use multiply")
-    right = _dequantized(packed, scale, bias, *scheme, mode, dtype, unit)
+    left = _left_operand(op, x, scale, bias)
+    right = _dequantized(packed, scale, bias, *scheme, mode, left.dtype, unit)
     right = swap_last(right) if transpose else right
     if left.shape[-1] != right.shape[-2]:
         raise ValueError(
             f"[{op}] expected x of shape (..., {right.shape[-2]}) for a matrix of {list(right.shape)}, "
             f"got {list(left.shape)}: see transpose"
         )
-    return p.cast(left, dtype), right
+    return left, right
+
+
+def _left_operand(op: str, left: Node, scale: Node, bias: Node | None) -> Node:
+    dtype = left.dtype if bias is None else promote(promote(left.dtype, scale.dtype), bias.dtype)
+    if not dtype.is_float:
+        raise ValueError(f"[{op}] expected floating point, got {dtype.name}: cast x")
+    if left.ndim < 1:
+        raise ValueError(f"[{op}] expected at least one axis, got a scalar: use multiply")
+    return p.cast(left, dtype)
+
+
+@functools.lru_cache(maxsize=64)
+def _places(bits: int, words: int, per_group: int) -> tuple[Node, Node]:
+    """Where a word's codes begin in it, and which group each word is in (groups of a power of two words)."""
+    offsets = p.mul(iota((32 // bits, 1), 0, uint32), _u(bits))
+    group = p.right_shift(iota((words,), 0, uint32), _u(per_group.bit_length() - 1))
+    evaluate([offsets, group])
+    return offsets, group
+
+
+def _row_product(x: Node, packed: Node, scales: Node, biases: Node | None, bits: int, mode: str) -> Node:
+    """A single row times a quantized matrix, transposed: its words are unpacked in registers.
+
+    All words' first codes come first, then their second ones, and so on: so words lie side by side, as do what they are
+    multiplied with and the scales, which are the same for all codes of a word.
+    """
+    rows, words = packed.shape
+    count = 32 // bits
+    line = barrier(swap_last(reshape(p.cast(x, float32), (words, count))))
+    offsets, group = _places(bits, words, words // scales.shape[1])
+    codes = p.bitwise_and(p.right_shift(reshape(packed, (rows, 1, words)), offsets), _u((1 << bits) - 1))
+
+    def for_words(a: Node) -> Node:
+        return reshape(p.cast(take(a, group, 1), float32), (rows, 1, words))
+
+    if mode == "affine":
+        assert biases is not None
+        values = p.add(p.mul(p.cast(codes, float32), for_words(scales)), for_words(biases))
+    else:
+        elements = _decode_fp8(codes) if mode == "mxfp8" else _decode(codes, 3, 1, 1)
+        values = p.mul(elements, for_words(_decode_scales(scales, mode, None)))
+    return reshape(reduce(sum_p, p.mul(values, line), (1, 2)), (*x.shape[:-1], rows))
 
 
 def quantized_matmul(
@@ -422,25 +472,19 @@ def quantized_matmul(
     >>> mx.quantized_matmul(mx.ones((1, 64)), *mx.quantize(mx.ones((3, 64)))).tolist()
     [[64.0, 64.0, 64.0]]
     """
+    check_stream("quantized_matmul", stream)
+    expect("quantized_matmul", int | None, group_size=group_size, bits=bits)
+    expect("quantized_matmul", str, mode=mode)
     op = "quantized_matmul"
     scheme = _scheme(op, group_size, bits, mode)
+    row = array_node(op, x)
+    if transpose and 32 % scheme[1] == 0:
+        packed, scale, bias = _check_quantized(op, w, scales, biases, *scheme, mode)
+        left = _left_operand(op, row, scale, bias)
+        fits = packed.ndim == 2 and left.size == left.shape[-1] == packed.shape[1] * 32 // scheme[1]
+        if fits and left.dtype is not float64:
+            return _wrap(p.cast(_row_product(left, packed, scale, bias, scheme[1], mode), left.dtype))
     return _wrap(record_matmul(op, *_product_operands(op, x, w, scales, biases, transpose, scheme, mode)))
-
-
-def _indices(op: str, given: Any, batch: tuple[int, ...]) -> Node:
-    """Positions among the matrices: the given ones, or all in order."""
-    if given is None:
-        return reshape(iota((math.prod(batch),), 0, uint32), batch)
-    node = array_node(op, given)
-    if not node.dtype.is_integer:
-        raise ValueError(f"[{op}] expected integers as indices, got {node.dtype.name}: cast them")
-    return node
-
-
-def _gathered(a: Node, index: Node) -> Node:
-    matrices = reshape(a, (math.prod(a.shape[:-2]), *a.shape[-2:]))
-    flat = take(matrices, reshape(index, (index.size,)), 0)
-    return reshape(flat, (*index.shape, *a.shape[-2:]))
 
 
 def gather_qmm(
@@ -477,20 +521,23 @@ def gather_qmm(
     Raises:
         ValueError: if the arguments do not fit together.
     """
+    check_stream("gather_qmm", stream)
+    expect("gather_qmm", int | None, group_size=group_size, bits=bits)
+    expect("gather_qmm", str, mode=mode)
     op = "gather_qmm"
     scheme = _scheme(op, group_size, bits, mode)
     nodes = [array_node(op, a) for a in (x, w, scales)]
     if nodes[0].ndim < 2 or nodes[1].ndim < 2:
         raise ValueError(f"[{op}] expected matrices, got {list(nodes[0].shape)} and {list(nodes[1].shape)}: add axes")
-    left = _indices(op, lhs_indices, nodes[0].shape[:-2])
-    right = _indices(op, rhs_indices, nodes[1].shape[:-2])
+    left = matrix_indices(op, lhs_indices, nodes[0].shape[:-2])
+    right = matrix_indices(op, rhs_indices, nodes[1].shape[:-2])
     batch = broadcast_shapes(op, left.shape, right.shape)
     unit = _global_scale(op, global_scale, mode)
     # what is checked is the whole; what is dequantized are the chosen matrices
     _check_quantized(op, w, scales, biases, *scheme, mode)
-    words, scale = (_wrap(_gathered(n, right)) for n in nodes[1:])
-    bias = _wrap(_gathered(array_node(op, biases), right)) if biases is not None else None
-    chosen = _wrap(_gathered(nodes[0], left))
+    words, scale = (_wrap(gather_matrices(n, right)) for n in nodes[1:])
+    bias = _wrap(gather_matrices(array_node(op, biases), right)) if biases is not None else None
+    chosen = _wrap(gather_matrices(nodes[0], left))
     a, b = _product_operands(op, chosen, words, scale, bias, transpose, scheme, mode, unit)
     result = matmul(a, b)
     assert result.shape[:-2] == batch
@@ -508,6 +555,7 @@ def to_fp8(x: array, *, stream: Any = None) -> array:
     >>> mx.to_fp8(mx.array([1.0, -2.0])).tolist()
     [56, 192]
     """
+    check_stream("to_fp8", stream)
     node = array_node("to_fp8", x)
     if not node.dtype.is_float:
         raise ValueError(f"[to_fp8] expected floating point, got {node.dtype.name}: cast it")
@@ -524,6 +572,8 @@ def from_fp8(x: array, dtype: Dtype = bfloat16, *, stream: Any = None) -> array:
     >>> mx.from_fp8(mx.array([56, 192], mx.uint8)).tolist()
     [1.0, -2.0]
     """
+    check_stream("from_fp8", stream)
+    expect("from_fp8", Dtype, dtype=dtype)
     node = array_node("from_fp8", x)
     if node.dtype is not uint8:
         raise ValueError(f"[from_fp8] expected uint8, got {node.dtype.name}: pass the result of to_fp8")
