@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import arrax.core as mx
+from arrax.runtime import executor
 
 oracle.set_default_device(oracle.cpu)
 RNG = np.random.default_rng(0)
@@ -221,3 +222,28 @@ def test_errors_are_the_oracles(error, call):
     assert str(caught.value).startswith("[") and "\n" not in str(caught.value)
     with pytest.raises(error):
         oracle.eval(call(oracle, oracle.array(w)))
+
+
+@pytest.mark.parametrize("dtype", ("float32", "bfloat16"))
+@pytest.mark.parametrize(
+    ("mode", "bits", "group"),
+    [
+        *(("affine", b, g) for b in (2, 4, 8) for g in (32, 64, 128)),
+        ("mxfp4", 4, 32),
+        ("mxfp8", 8, 32),
+        ("nvfp4", 4, 16),
+    ],
+)
+def test_a_single_row(monkeypatch, mode, bits, group, dtype):
+    monkeypatch.setattr(executor, "SMALL", 0)
+    rng = np.random.default_rng(0)
+    w = mx.array(rng.normal(size=(40, 256)).astype(np.float32)).astype(getattr(mx, dtype))
+    x = mx.array(rng.normal(size=(1, 1, 256)).astype(np.float32)).astype(getattr(mx, dtype))
+    q = mx.quantize(w, group, bits, mode)
+    y = mx.quantized_matmul(x, *q, group_size=group, bits=bits, mode=mode)
+    assert y.shape == (1, 1, 40)
+    assert y.dtype == x.dtype
+    exact = np.array(mx.dequantize(*q, group_size=group, bits=bits, mode=mode, dtype=mx.float32), np.float64)
+    expected = np.array(x.astype(mx.float32), np.float64) @ exact.T
+    tolerance = 1e-5 if dtype == "float32" else 1e-2
+    np.testing.assert_allclose(np.array(y.astype(mx.float32)), expected, rtol=tolerance, atol=20 * tolerance)

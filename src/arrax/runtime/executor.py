@@ -118,11 +118,9 @@ def _prepare(pending: list[Node]) -> tuple[Run | _Computed, list[Node], list[tup
     if len(pending) == 1:
         single = _single(first)
         if single is not None:
-            return (
-                _start(*single, pending, None if tracing.depth else dict.fromkeys(map(id, first.inputs), 1)),
-                pending,
-                [],
-            )
+            short, known, operands = single
+            once = None if tracing.depth else dict.fromkeys(map(id, operands), 1)
+            return _start(short, known, pending, once), pending, []
     if type(first) is Result:
         found = _call(pending)
         if found is not None:
@@ -189,26 +187,37 @@ def _start(
     return _Computed(by_reference(order, wanted))
 
 
-def _single(node: Node) -> tuple[list[Node], tuple] | None:
-    """The graph of one operation on data and its key, if the node is that: the common case of results looked at."""
-    inputs = node.inputs
+def _single(node: Node) -> tuple[list[Node], tuple, tuple[Node, ...]] | None:
+    """The graph of one operation on data, or of a view of its result, if the node is that; its key, and the operands.
+
+    It is the common case of results that are looked at one by one.
+    """
+    inputs, order = node.inputs, [node]
+    key: tuple = (node.prim, node.params, node.shape, node.dtype)
+    if node.prim.kind == "view" and inputs[0].buffer is None:
+        inner = inputs[0]
+        # held by the view and the variable: whoever else holds it wants it as well
+        if len(inputs) > 1 or sys.getrefcount(inputs[0]) > ALONE + 1:
+            return None
+        inputs, key = inner.inputs, (*key, inner.prim, inner.params, inner.shape, inner.dtype)
+        order = [inner, node]
+    if order[0].prim.kind in ("alias", "call"):
+        return None
     if len(inputs) == 1:
         (a,) = inputs
-        if a.buffer is None or node.prim.kind in ("alias", "call"):
-            return None
-        return [a, node], (node.prim, node.params, node.shape, node.dtype, a.shape, a.dtype)
-    if len(inputs) == 2:
+        if a.buffer is not None:
+            return [a, *order], (*key, a.shape, a.dtype), inputs
+    elif len(inputs) == 2:
         a, b = inputs
-        if a is b or node.prim.kind == "alias":
+        if a is b:
             return None
-        key = (node.prim, node.params, node.shape, node.dtype)
         if a.buffer is not None:
             if b.buffer is not None:
-                return [a, b, node], (*key, a.shape, a.dtype, b.shape, b.dtype)
+                return [a, b, *order], (*key, a.shape, a.dtype, b.shape, b.dtype), inputs
             if b.prim is leaf.const:
-                return [a, b, node], (*key, a.shape, a.dtype, b.dtype)
+                return [a, b, *order], (*key, a.shape, a.dtype, b.dtype), inputs
         elif a.prim is leaf.const and b.buffer is not None:
-            return [a, b, node], (*key, None, a.dtype, b.shape, b.dtype)
+            return [a, b, *order], (*key, None, a.dtype, b.shape, b.dtype), inputs
     return None
 
 
