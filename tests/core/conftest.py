@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import mlx.core
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import arrax.core
+from arrax.runtime import executor
 
 TOLERANCE = {"float16": 4e-3, "bfloat16": 2e-2, "float32": 2e-5, "float64": 1e-6, "complex64": 1e-4}
 
@@ -109,3 +110,12 @@ def agree() -> Callable[..., None]:
             raise
 
     return check
+
+
+@pytest.fixture(params=["references", "compiled"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Both ways to evaluate small graphs."""
+    executor._bound.clear()  # it remembers which way a graph went
+    monkeypatch.setattr(executor, "SMALL", 10**9 if request.param == "references" else 0)
+    yield request.param
+    executor._bound.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 import arrax.core as mx
@@ -185,3 +186,123 @@ def test_positions_outside_are_dropped_when_written_and_clamped_when_read() -> N
     x, far = mx.arange(3), mx.array([1, 9])
     assert x[far].tolist() == [1, 2]
     assert x.at[far].add(1).tolist() == [0, 2, 2]
+
+
+# --- beyond MLX -------------------------------------------------------------------------------------------------------
+def test_lists_and_numpy_values_are_indices() -> None:
+    x = mx.arange(6).reshape(2, 3)
+    assert x[np.int64(1)].tolist() == x[np.uint8(1)].tolist() == [3, 4, 5]
+    assert x[[np.int64(1), 0]].tolist() == x[np.array([1, -2])].tolist() == [[3, 4, 5], [0, 1, 2]]
+    assert x[[[0, 1], [1, 0]], 2].tolist() == [[2, 5], [5, 2]]
+    assert x[[mx.array(1), 0], np.array(2)].tolist() == [5, 2]
+    assert x[[]].shape == (0, 3)
+    assert x[[True, False]].tolist() == x[np.array([True, False])].tolist() == [[0, 1, 2]]
+    for index in ([0, 5], np.array([-3]), (0, [3]), [[0], [1, 2]], [1.5], ["a"], np.array([0.5])):
+        with pytest.raises((IndexError, ValueError), match=r"\[index\]"):
+            x[index]
+
+
+def test_masks_in_all_places() -> None:
+    a = np.arange(24).reshape(2, 3, 4)
+    x = mx.array(a)
+    plane, line = a.sum(2) % 4 > 1, np.array([True, False, True, True])
+    for index in (plane, (plane, slice(None, None, 2)), (..., line), (plane, ..., line[[0, 1]].sum()), (0, plane[0])):
+        entries = index if isinstance(index, tuple) else (index,)
+        ours = tuple(mx.array(i) if isinstance(i, np.ndarray) else i for i in entries)
+        np.testing.assert_array_equal(np.array(x[ours]), a[index])
+        np.testing.assert_array_equal(np.array(x[index]), a[index])
+    assert x[mx.array(True)].shape == (1, 2, 3, 4) and x[mx.array(False)].shape == (0, 2, 3, 4)
+    with pytest.raises(ValueError, match="single boolean"):
+        x[mx.array(True), 0]
+    for index in (mx.array([True]), (0, mx.ones((4,)) > 0)):
+        with pytest.raises(ValueError, match="mask of shape"):
+            x[index]
+
+
+def test_masks_and_transforms() -> None:
+    x = mx.array([1.0, -2.0, 3.0])
+    assert mx.grad(lambda x: mx.sum(mx.square(x[x > 0])))(x).tolist() == [2, 0, 6]
+    (value,), (tangent,) = mx.jvp(lambda x: x[x > 0] * 2, [x], [mx.ones((3,))])
+    assert value.tolist() == [2, 6] and tangent.tolist() == [2, 2]
+    for transform in (mx.compile, lambda f: mx.vmap(lambda r: f(r))):
+        with pytest.raises(ValueError, match="a transform is tracing"):
+            mx.eval(transform(lambda x: x[x > 0])(x[None]))
+    assert mx.compile(lambda x: x.at[x > 0].add(1))(x).tolist() == [2, -2, 4]
+    known = mx.array([True, False, True])
+    assert mx.compile(lambda x: x[known])(x).tolist() == [1, 3]
+
+    def assigned(x: mx.array) -> mx.array:
+        x[x > 0] = mx.array([7.0, 8.0])
+        return x
+
+    assert mx.compile(assigned)(mx.array([1.0, -2.0, 3.0])).tolist() == [7, -2, 8]
+
+
+def test_too_few_values_for_a_mask() -> None:
+    x, mask = mx.arange(4), mx.array([True, True, True, False])
+    with pytest.raises(RuntimeError, match="3 rows of values"):
+        x[mask] = mx.array([1, 2])
+    with pytest.raises(ValueError, match="at most 1 axes"):
+        x[mask] = mx.zeros((2, 2))
+    assert x.tolist() == [0, 1, 2, 3]
+    x[mask] = mx.array([5, 6, 7, 8, 9])
+    assert x.tolist() == [5, 6, 7, 3]
+    x[mx.zeros((4,)) > 0] = mx.zeros((0,))
+    assert x.tolist() == [5, 6, 7, 3]
+
+
+def test_positions_outside_of_several_axes(path: str) -> None:
+    x = mx.arange(6).reshape(2, 3)
+    rows, columns = mx.array([0, 1, -9, 0]), mx.array([5, -1, 1, -7])
+    assert x[rows, columns].tolist() == [2, 5, 1, 0]
+    assert x.at[rows, columns].add(10).tolist() == [[0, 1, 2], [3, 4, 15]]
+    assert x[mx.array(2**40), mx.array([-(2**40), 2**35])].tolist() == [3, 5]
+    assert x.at[mx.array(2**40 + 1), mx.array([0])].add(10).tolist() == x.tolist()
+    assert mx.grad(lambda v: mx.sum(mx.zeros((3,)).at[mx.array([1, 7])].add(v)))(mx.array([2.0, 3.0])).tolist() == [
+        1,
+        0,
+    ]
+
+
+def test_batched_positions_stay_in_their_row(path: str) -> None:
+    x = mx.arange(12).reshape(3, 4)
+    at = mx.array([[5, -1], [-9, 1], [2**33, 3]])
+    assert mx.vmap(lambda a, i: a[i])(x, at).tolist() == [[3, 3], [4, 5], [11, 11]]
+    assert mx.vmap(lambda a, i: mx.take(a, i))(x, at.astype(mx.int64)).tolist() == [[3, 3], [4, 5], [11, 11]]
+    added = mx.vmap(lambda a, i: a.at[i].add(100))(x, at)
+    assert added.tolist() == [[0, 1, 2, 103], [4, 105, 6, 7], [8, 9, 10, 111]]
+
+
+def test_an_axis_without_elements_has_nothing_to_read() -> None:
+    x = mx.zeros((0, 3))
+    for read in (
+        lambda: x[mx.array([0])],
+        lambda: x[mx.array([0]), mx.array([1])],
+        lambda: mx.take(x, mx.array([0]), 0),
+        lambda: mx.take_along_axis(x, mx.zeros((1, 3), dtype=mx.int32), 0),
+        lambda: x[[0]],
+        lambda: x[0],
+    ):
+        with pytest.raises(IndexError):
+            read()
+    assert x[mx.zeros((0,), dtype=mx.int32)].shape == (0, 3)
+    assert x[:, mx.array([1, 2])].shape == (0, 2)
+
+
+TIES = """
+mx.grad(lambda x, y: mx.sum(x * x.at[:2].maximum(y)), (0, 1))(mx.array([1., 2, 3]), mx.array([2., 2]))
+mx.grad(lambda x, y: mx.sum(x * x.at[:2].minimum(y)), (0, 1))(mx.array([1., 2, 3]), mx.array([2., 2]))
+mx.grad(lambda x, y: mx.sum(x * x.at[1].maximum(y)), (0, 1))(mx.array([1., 2, 3]), mx.array(2.))
+mx.grad(lambda x, y: mx.sum(x * x.at[:].minimum(y)), (0, 1))(mx.array([1., 2, 3]), mx.array(2.))
+mx.grad(lambda x, y: mx.sum(x.at[mx.array([0, 1])].maximum(y)), (0, 1))(mx.array([1., 2, 3]), mx.array([2., 2]))
+mx.array([1., 2, 3]).at[mx.array([0, 0])].maximum(mx.array([mx.nan, 0.]))
+mx.array([mx.nan, 2, 3]).at[mx.array([0])].minimum(mx.array([1.]))
+mx.array([1., 2, 3]).at[mx.array([0])].maximum(mx.array([mx.nan]))
+mx.array([mx.nan, 2, 3]).at[:1].maximum(mx.array([1.]))
+mx.array([1., 2, 3], dtype=mx.float16).at[mx.array([0, 0])].minimum(mx.array([mx.nan, 9.], dtype=mx.float16))
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize("expression", TIES)
+def test_ties_and_nan(agree: Callable[..., None], expression: str, path: str) -> None:
+    agree(expression)

@@ -22,7 +22,7 @@ POINTWISE = [p for p in REGISTRY.values() if p.kind == "pointwise" and p.samples
 # Results that IEEE 754 or the integers determine; all others may be off by TRANSCENDENTAL.
 EXACT = {
     "add", "sub", "mul", "div", "neg", "abs", "sign", "square", "sqrt", "maximum", "minimum", "floor", "ceil", "round",
-    "trunc",
+    "trunc", "update_max", "update_min",
     "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "bitwise_and", "bitwise_or", "bitwise_xor",
     "bitwise_not", "left_shift", "right_shift", "where",
 }  # fmt: skip
@@ -115,6 +115,9 @@ def _defined(prim: Primitive, operands: list[np.ndarray]) -> list[np.ndarray]:
                 keep = ~(np.isfinite(wide[0]) & (np.abs(wide[0]) > 1e5))
             if prim.name == "logaddexp":  # near a zero of the result its last places are the operands'
                 keep = ~(np.abs(np.logaddexp(*wide)) < np.abs(np.maximum(*wide)) / 2)
+            if prim.name in ("lgamma", "digamma"):  # as near the zeros of these, but for those of lgamma at 1 and 2
+                value = prim.reference((), operands[0].shape, dtypes.float64, wide[0])
+                keep = ~(np.abs(value) < 0.25) | ((prim.name == "lgamma") & (wide[0] > 0))
     return [x[keep] for x in operands]
 
 

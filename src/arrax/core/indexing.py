@@ -2,7 +2,14 @@
 
 An index is split into its *basic* part (integers, slices, None, Ellipsis), which is a slice and a reshape, and its
 *advanced* part (arrays of positions), which is a take or a scatter along one axis: several arrays are combined into
-positions along their axes merged into one, as in NumPy.
+positions along their axes merged into one, as in NumPy. A mask stands for the positions of its True elements, one array
+for each of its axes. It is evaluated for them, since they decide the result's shape; only where a mask is the whole
+index of an assignment or an update is nothing evaluated.
+
+Integers, lists and NumPy arrays are checked: those out of range raise IndexError. The elements of an ``array`` of
+positions are not known when the index is recorded. Each counts from the end of its axis where it is negative; outside
+of the axis all the same, it reads the first or the last element, whichever is nearer, and writes nothing. Memory is
+never touched outside of the array. (Derivatives follow the write: nothing flows back to the element read instead.)
 """
 
 from __future__ import annotations
@@ -15,18 +22,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from arrax.core.convert import as_node, list_node, numpy_node, values
-from arrax.core.ops.indexed import position
+from arrax.core.convert import as_node, list_node, values
+from arrax.core.ops.indexed import check_axis, position
 from arrax.core.ops.shape import record_broadcast
 from arrax.graph.dtypes import bool_, float32, int32
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import broadcast_shapes
+from arrax.graph.template import needed
 from arrax.prims import gather
 from arrax.prims import pointwise as p
 from arrax.prims import scan as s
 from arrax.prims import view as v
-from arrax.prims.leaf import constant
+from arrax.prims.leaf import constant, placeholder
 from arrax.prims.pointwise import cast
 from arrax.runtime.executor import from_numpy_array
 
@@ -41,6 +49,7 @@ class _Plan:
     Attributes:
         starts, steps, region: the slice that holds all selected elements (an integer selects a region of size 1).
         arrays: the arrays of positions, by the axis of the region that they select along.
+        checked: the axes of those that are known to lie inside.
         result: one entry per axis of the result, and of the region: its axis in the region, None for a new axis of
             size 1, or a negative number -1 - axis for an axis of the region that an integer removes.
     """
@@ -49,40 +58,58 @@ class _Plan:
     steps: list[int] = field(default_factory=list)
     region: list[int] = field(default_factory=list)
     arrays: dict[int, Node] = field(default_factory=dict)
+    checked: set[int] = field(default_factory=set)
     result: list[int | None] = field(default_factory=list)
 
 
 def _refuse(index: Any) -> Exception:
     return ValueError(
-        f"[index] expected integers, slices, None, ... or arrays of integers, got {type(index).__name__}: convert it"
+        "[index] expected integers, slices, None, ... or arrays of integers or booleans, "
+        f"got {type(index).__name__}: convert it"
     )
 
 
-def _as_array(index: Any) -> Node | None:
-    """The node of an index that is an array or a list, None for any other."""
+def _as_array(index: Any) -> Node | np.ndarray | None:
+    """An index that is an array: a node, or a NumPy array if it comes from outside or from a list; None for others."""
     if isinstance(index, Handle):
         return index._node
-    if isinstance(index, list):
-        return list_node(index, None) if index else from_numpy_array(np.zeros(0, np.int32))
     if isinstance(index, np.ndarray):
-        return numpy_node(index)
-    return None
+        return index
+    if not isinstance(index, list):
+        return None
+    if not index:
+        return np.zeros(0, np.int32)
+    if _holds_arrays(index):
+        return list_node(index, None)
+    try:
+        return np.array(index)
+    except (ValueError, OverflowError):
+        raise ValueError("[index] expected nested lists of one length, got different ones: pad them first") from None
+
+
+def _holds_arrays(values: list) -> bool:
+    return any(isinstance(x, Handle) or (isinstance(x, list) and _holds_arrays(x)) for x in values)
+
+
+def _is_mask(index: Node | np.ndarray) -> bool:
+    return index.dtype == bool if isinstance(index, np.ndarray) else index.dtype is bool_
 
 
 def _expand(index: Any, shape: Shape) -> list[Any]:
     """The entries of an index, one for every axis and every new axis; masks became arrays of positions."""
     entries = list(index) if isinstance(index, tuple) else [index]
     found: list[Any] = []
-    for entry in entries:
-        node = _as_array(entry)
-        if node is None:
+    for k, entry in enumerate(entries):
+        positions = _as_array(entry)
+        if positions is None:
             found.append(entry)
-        elif node.dtype is bool_:
-            found += _positions(node, shape, _axes_taken(found, entries[len(found) :], len(shape)))
-        elif not node.dtype.is_integer:
-            raise ValueError(f"[index] expected an array of integers, got {node.dtype.name}: cast it with astype")
+        elif _is_mask(positions):
+            found += _positions(positions, shape, _axes_taken(found, entries[k:], len(shape)))
+        elif positions.dtype.kind not in "iu" if isinstance(positions, np.ndarray) else not positions.dtype.is_integer:
+            name = getattr(positions.dtype, "name", positions.dtype)
+            raise ValueError(f"[index] expected an array of integers, got {name}: cast it with astype")
         else:
-            found.append(node)
+            found.append(positions)
     used = sum(1 for e in found if e is not None and e is not Ellipsis)
     if used > len(shape):
         raise ValueError(f"[index] expected at most {len(shape)} indices, got {used}: the array has {len(shape)} axes")
@@ -96,23 +123,34 @@ def _expand(index: Any, shape: Shape) -> list[Any]:
 def _axes_taken(before: list[Any], rest: list[Any], ndim: int) -> int:
     """The axis at which an entry stands that follows the given ones."""
     taken = sum(1 for e in before if e is not None and e is not Ellipsis)
-    if Ellipsis not in [e for e in before if not isinstance(e, Node)]:
+    if not any(e is Ellipsis for e in before):
         return taken
     behind = 0
     for entry in rest:
-        node = _as_array(entry)
-        behind += node.ndim if node is not None and node.dtype is bool_ else entry is not None
+        array = _as_array(entry)
+        behind += array.ndim if array is not None and _is_mask(array) else entry is not None
     return ndim - behind
 
 
-def _positions(mask: Node, shape: Shape, axis: int) -> list[Node]:
+def _positions(mask: Node | np.ndarray, shape: Shape, axis: int) -> list[np.ndarray]:
     """The positions of the True elements; evaluates the mask, as they decide the shape of the result."""
+    if not mask.ndim:
+        raise ValueError("[index] expected a mask with at least one axis, got a single boolean: use it alone")
     if mask.shape != shape[axis : axis + mask.ndim]:
         raise ValueError(
             f"[index] expected a mask of shape {list(shape[axis : axis + mask.ndim])}, got {list(mask.shape)}: "
             "index the axes that it fits"
         )
-    return [from_numpy_array(i.astype(np.int32)) for i in np.nonzero(values(mask))]
+    return list(np.nonzero(mask if isinstance(mask, np.ndarray) else values(mask)))
+
+
+def _check(positions: np.ndarray, n: int) -> Node:
+    """Positions that are known now; raises IndexError for one out of range."""
+    wrong = positions[(positions < -n) | (positions >= n)]
+    if wrong.size:
+        position("index", int(wrong[0]), n)
+    positions = positions.astype(np.int64)
+    return from_numpy_array(np.where(positions < 0, positions + n, positions).astype(np.int32))
 
 
 def _slice_bounds(entry: slice, n: int) -> tuple[int, int, int]:
@@ -131,7 +169,7 @@ def _plan(index: Any, shape: Shape) -> _Plan:
     plan = _Plan()
     axis = 0
     entries = _expand(index, shape)
-    advanced = any(isinstance(e, Node) for e in entries)
+    advanced = any(isinstance(e, Node | np.ndarray) for e in entries)
     for entry in entries:
         if entry is None:
             plan.result.append(None)
@@ -140,6 +178,10 @@ def _plan(index: Any, shape: Shape) -> _Plan:
         start, step, length = 0, 1, n
         if isinstance(entry, Node):
             plan.arrays[axis] = entry
+            plan.result.append(axis)
+        elif isinstance(entry, np.ndarray):
+            plan.arrays[axis] = _check(entry, n)
+            plan.checked.add(axis)
             plan.result.append(axis)
         elif isinstance(entry, slice):
             start, step, length = _slice_bounds(entry, n)
@@ -154,6 +196,7 @@ def _plan(index: Any, shape: Shape) -> _Plan:
             if advanced:
                 # beside arrays an integer is an array too: it takes part in where the result's axes stand
                 plan.arrays[axis] = constant(i, int32)
+                plan.checked.add(axis)
                 plan.result.append(axis)
             else:
                 start, length = i, 1
@@ -188,13 +231,19 @@ def get(node: Node, index: Any) -> Node:
         rest = node.shape[1:]
         return v.reshape(v.slice_(node, (1, *rest), (i, *(0 for _ in rest))), rest)
     if isinstance(index, Handle) and node.shape and index._node.dtype.is_integer:
+        check_axis("index", node, 0, index._node)
         return gather.take(node, index._node, 0)
+    single = None if isinstance(index, tuple) else _as_array(index)
+    if single is not None and not single.ndim and _is_mask(single):
+        # one boolean for the whole array: all of it, or nothing, along a new axis
+        chosen = int(single if isinstance(single, np.ndarray) else values(single))
+        return v.slice_(v.reshape(node, (1, *node.shape)), (chosen, *node.shape), (0,) * (node.ndim + 1))
     plan = _plan(index, node.shape)
     if not _is_whole(plan, node.shape):
         node = v.slice_(node, tuple(plan.region), tuple(plan.starts), tuple(plan.steps))
     if not plan.arrays:
         return v.reshape(node, _final_shape(plan))
-    return _Advanced(plan, node.shape).read(node)
+    return _Advanced(plan, node.shape, reading=True).read(node)
 
 
 class _Advanced:
@@ -207,7 +256,7 @@ class _Advanced:
         index: the positions along the merged axis.
     """
 
-    def __init__(self, plan: _Plan, shape: Shape) -> None:
+    def __init__(self, plan: _Plan, shape: Shape, reading: bool) -> None:
         axes = sorted(plan.arrays)
         arrays = [plan.arrays[i] for i in axes]
         self.common = broadcast_shapes("index", *(a.shape for a in arrays))
@@ -222,7 +271,7 @@ class _Advanced:
         rest = [shape[i] for i in others]
         self.transposed = tuple(shape[i] for i in self.order)
         self.merged = tuple([*rest[: self.at], size, *rest[self.at :]])
-        self.index = self._combine(arrays, [shape[i] for i in axes])
+        self.index = self._combine(arrays, [shape[i] for i in axes], [i in plan.checked for i in axes], reading)
         # the result: axes of the region in their order, the arrays' axes where the merged one is, new axes in between
         found: list[int] = []
         front = [] if together else list(self.common)
@@ -238,16 +287,20 @@ class _Advanced:
                 found.append(shape[axis])
         self.result = tuple([*front, *found])
 
-    def _combine(self, arrays: list[Node], sizes: list[int]) -> Node:
+    def _combine(self, arrays: list[Node], sizes: list[int], checked: list[bool], reading: bool) -> Node:
         if len(arrays) == 1:
             return arrays[0]
-        total: Node | None = None
-        for a, n in zip(arrays, sizes, strict=True):
-            i = cast(a, int32)
-            if a.dtype.is_signed:
-                i = p.where(p.less(i, constant(0, int32)), p.add(i, constant(n, int32)), i)
-            total = i if total is None else p.add(p.mul(total, constant(n, int32)), i)
-        assert total is not None
+        # an array that leads outside of its own axis must not lead to another place of the merged one
+        total, outside = constant(0, int32), None
+        for a, n, known in zip(arrays, sizes, checked, strict=True):
+            if not known:
+                a = gather.clamped(a, n) if reading else gather.wrapped(a, n)
+                if not reading:
+                    out = p.equal(gather.within(a, n), constant(False, bool_))
+                    outside = out if outside is None else p.bitwise_or(outside, out)
+            total = p.add(p.mul(total, constant(n, int32)), a)
+        if outside is not None:
+            total = p.where(outside, constant(math.prod(sizes), int32), total)
         return record_broadcast("index", total, self.common)
 
     def merge(self, node: Node) -> Node:
@@ -260,7 +313,9 @@ class _Advanced:
         return v.transpose(v.reshape(node, self.transposed), tuple(back))
 
     def read(self, node: Node) -> Node:
-        return v.reshape(gather.take(self.merge(node), self.index, self.at), self.result)
+        merged = self.merge(node)
+        check_axis("index", merged, self.at, self.index)
+        return v.reshape(gather.take(merged, self.index, self.at), self.result)
 
     def write(self, node: Node, update: Node, how: str) -> Node:
         """The region with the elements combined; the update broadcasts to ``result``."""
@@ -286,20 +341,39 @@ def _fit(update: Node, ndim: int) -> Node:
     return update
 
 
+# how the selected elements of a slice meet their updates; on ties of extrema both take part, as when arrays select
+_COMBINE: dict[str, Callable[[Node, Node], Node]] = {
+    "set": lambda old, new: new,
+    "add": p.add,
+    "mul": p.mul,
+    "max": p.update_max,
+    "min": p.update_min,
+}
+_WHOLE = _COMBINE | {"max": p.maximum, "min": p.minimum}  # in MLX not if a slice is all of the array
+
+
 def put(node: Node, index: Any, value: Any) -> Node:
-    """The array with the elements that an index selects replaced; the value broadcasts and is cast."""
-    update = _value(value, node)
-    if not isinstance(index, tuple):
-        mask = _as_array(index)
-        if mask is None and isinstance(index, bool):
-            raise _refuse(index)
-        if mask is not None and mask.dtype is bool_:
-            return _put_mask(node, mask, update)
-    return _write(node, index, update, "set", lambda old, new: new)
+    """The array with the elements that an index selects replaced; the value broadcasts and is cast.
+
+    Raises:
+        IndexError: for a Python integer out of range.
+        RuntimeError: for fewer rows than a mask has True elements.
+        ValueError: for too many indices, one of a type that cannot index, or a value that does not broadcast.
+    """
+    return _update(node, index, _value(value, node), "set")
 
 
-def _put_mask(node: Node, mask: Node, update: Node) -> Node:
-    """Assignment by a mask; an update with one element per True takes them in order."""
+def _update(node: Node, index: Any, update: Node, how: str) -> Node:
+    mask = None if isinstance(index, tuple) else _as_array(index)
+    if isinstance(index, bool):
+        raise _refuse(index)
+    if mask is not None and _is_mask(mask):
+        return _put_mask(node, from_numpy_array(mask) if isinstance(mask, np.ndarray) else mask, update, how)
+    return _write(node, index, update, how)
+
+
+def _put_mask(node: Node, mask: Node, update: Node, how: str) -> Node:
+    """An update of what a mask selects: one row for all, or the k-th for the k-th True; further ones are left over."""
     if mask.shape != node.shape[: mask.ndim]:
         raise ValueError(
             f"[index] expected a mask of shape {list(node.shape[: mask.ndim])}, got {list(mask.shape)}: change it"
@@ -307,19 +381,41 @@ def _put_mask(node: Node, mask: Node, update: Node) -> Node:
     rest = node.shape[mask.ndim :]
     wide = v.reshape(mask, (*mask.shape, *(1,) * len(rest)))
     update = _fit(update, len(rest) + 1)
-    if update.ndim == len(rest) + 1 and update.shape[0] == 1:
-        update = v.reshape(update, update.shape[1:])
-    if update.ndim > len(rest):
-        # the k-th True takes the k-th row
-        flat = v.reshape(mask, (mask.size,))
-        k = p.sub(s.cumsum(cast(flat, int32), 0, False, True), constant(1, int32))
-        rows = record_broadcast("index", update, (*update.shape[: -len(rest)], *rest)) if rest else update
-        rows = v.reshape(rows, (rows.size // (math.prod(rest) or 1), *rest))
-        update = v.reshape(gather.take(rows, p.maximum(k, constant(0, int32)), 0), node.shape)
-    return p.where(wide, record_broadcast("index", update, node.shape), node)
+    if update.ndim > len(rest) + 1:
+        raise ValueError(
+            f"[index] expected values with at most {len(rest) + 1} axes for a mask, got {update.ndim}: flatten them"
+        )
+    if update.ndim == len(rest) + 1:
+        n = update.shape[0]
+        rows = record_broadcast("index", update, (n, *rest))
+        if n == 1:
+            update = v.reshape(rows, rest)
+        else:
+            _check_rows(mask, n)
+            flat = v.reshape(mask, (mask.size,))
+            k = p.sub(s.cumsum(cast(flat, int32), 0, False, True), constant(1, int32))
+            rows = (
+                gather.take(rows, p.maximum(k, constant(0, int32)), 0)
+                if n
+                else v.broadcast(constant(0, node.dtype), (mask.size, *rest))
+            )
+            update = v.reshape(rows, node.shape)
+    update = record_broadcast("index", update, node.shape)
+    return p.where(wide, _COMBINE[how](node, update), node)
 
 
-def _write(node: Node, index: Any, update: Node, how: str, combine: Callable[[Node, Node], Node]) -> Node:
+def _check_rows(mask: Node, n: int) -> None:
+    """Raises RuntimeError for fewer rows than True elements; while a transform traces the mask nobody knows them."""
+    if n >= mask.size or (mask.buffer is None and any(x.prim is placeholder for x in needed([mask]))):
+        return
+    count = int(np.count_nonzero(values(mask)))
+    if n < count:
+        raise RuntimeError(
+            f"[index] expected {count} rows of values for a mask with {count} True elements, got {n}: pass as many"
+        )
+
+
+def _write(node: Node, index: Any, update: Node, how: str) -> Node:
     plan = _plan(index, node.shape)
     region = tuple(plan.region)
     if 0 in region:
@@ -328,12 +424,12 @@ def _write(node: Node, index: Any, update: Node, how: str, combine: Callable[[No
     whole = _is_whole(plan, node.shape)
     old = node if whole else v.slice_(node, region, starts, steps)
     if plan.arrays:
-        target = _Advanced(plan, region)
+        target = _Advanced(plan, region, reading=False)
         new = target.write(old, _fit(update, len(target.result)), how)
     else:
         shape = _final_shape(plan)
         spread = v.reshape(record_broadcast("index", _fit(update, len(shape)), shape), region)
-        new = combine(old, spread)
+        new = (_WHOLE if whole else _COMBINE)[how](old, spread)
     return new if whole else v.slice_update(node, new, starts, steps)
 
 
@@ -356,6 +452,9 @@ class ArrayIterator:
 class ArrayAt:
     """Updates at indices: unlike ``a[i] += b``, an index that occurs twice counts twice, and the array stays.
 
+    Integers, lists and NumPy arrays out of range raise IndexError. The elements of an ``array`` are not checked: a
+    position outside writes nothing, and where it is read it stands for the nearest one inside.
+
     >>> import arrax.core as mx
     >>> mx.array([0, 0]).at[mx.array([1, 1])].add(1)
     array([0, 2], dtype=int32)
@@ -367,24 +466,24 @@ class ArrayAt:
     def __getitem__(self, indices: Any) -> ArrayAt:
         return ArrayAt(self._array, indices, True)
 
-    def _apply(self, value: Any, how: str, combine: Callable[[Node, Node], Node]) -> array:
+    def _apply(self, value: Any, how: str) -> array:
         if not self._chosen:
             raise ValueError("[at] expected indices, got none: write a.at[i].add(b)")
         node = self._array._node
-        return wrap(_write(node, self._index, _value(value, node), how, combine))
+        return wrap(_update(node, self._index, _value(value, node), how))
 
     def add(self, value: Any) -> array:
         """With ``value`` added to the selected elements."""
-        return self._apply(value, "add", p.add)
+        return self._apply(value, "add")
 
     def subtract(self, value: Any) -> array:
         """With ``value`` subtracted from the selected elements."""
         node = self._array._node
-        return self._apply(wrap(p.neg(_value(value, node))), "add", p.add)
+        return self._apply(wrap(p.neg(_value(value, node))), "add")
 
     def multiply(self, value: Any) -> array:
         """With the selected elements multiplied by ``value``."""
-        return self._apply(value, "mul", p.mul)
+        return self._apply(value, "mul")
 
     def divide(self, value: Any) -> array:
         """With the selected elements divided by ``value``; integers by way of float32."""
@@ -398,9 +497,12 @@ class ArrayAt:
         return wrap(p.where(p.equal(divisor, one), node, quotient))
 
     def maximum(self, value: Any) -> array:
-        """With the selected elements at least ``value``."""
-        return self._apply(value, "max", p.maximum)
+        """With the selected elements at least ``value``. Where both are equal, each gets the whole derivative.
+
+        A NaN wins; but where arrays select, what comes later replaces a NaN.
+        """
+        return self._apply(value, "max")
 
     def minimum(self, value: Any) -> array:
-        """With the selected elements at most ``value``."""
-        return self._apply(value, "min", p.minimum)
+        """With the selected elements at most ``value``; ties and NaN as for ``maximum``."""
+        return self._apply(value, "min")

@@ -169,7 +169,8 @@ def _combine_at(result: np.ndarray, at: Any, update: np.ndarray, how: str) -> No
         result[at] = update
     elif how in _WITH_NAN and (np.isnan(update).any() or np.isnan(result).any()):
         wide = result.astype(object)
-        _WITH_NAN[how].at(wide, at, update.astype(object))
+        with np.errstate(invalid="ignore"):
+            _WITH_NAN[how].at(wide, at, update.astype(object))
         result[...] = wide.astype(result.dtype)
     elif result.dtype.itemsize == 2 and result.dtype.kind not in "iu":
         wide = result.astype(np.float32)

@@ -34,7 +34,7 @@ def _compute(f: Callable[..., Any], arrays: tuple[np.ndarray, ...], out: np.dtyp
         return np.asarray(f(*wide)).astype(out)
 
 
-def _declare(
+def declare(
     name: str,
     arity: int,
     reference: Callable[..., Any],
@@ -45,6 +45,8 @@ def _declare(
     lower: str | None = None,
     cost: int = 1,
 ) -> Primitive:
+    """Registers a pointwise primitive without parameters; ``domain`` is where its samples lie."""
+
     def infer(inputs: tuple[Node, ...], params: tuple) -> tuple[Shape, Dtype]:
         first = inputs[0].dtype
         for other in inputs[1:]:
@@ -70,7 +72,9 @@ def _declare(
     )
 
 
-def _unary(prim: Primitive) -> Callable[[Node], Node]:
+def unary(prim: Primitive) -> Callable[[Node], Node]:
+    """Records a primitive with one input."""
+
     def record(a: Node) -> Node:
         return Node(prim, (a,), (), a.shape, a.dtype)
 
@@ -78,7 +82,8 @@ def _unary(prim: Primitive) -> Callable[[Node], Node]:
     return record
 
 
-def _binary(prim: Primitive, result: Dtype | None = None) -> Callable[[Node, Node], Node]:
+def binary(prim: Primitive, result: Dtype | None = None) -> Callable[[Node, Node], Node]:
+    """Records a primitive with two inputs that broadcast."""
     name = prim.name
 
     def record(a: Node, b: Node) -> Node:
@@ -103,10 +108,10 @@ def _plus(value: float, a: Node) -> Node:
 
 
 # --- arithmetic -------------------------------------------------------------------------------------------------------
-add_p = _declare("add", 2, np.add, lambda n, g: (g, g), ANY)
-sub_p = _declare("sub", 2, np.subtract, lambda n, g: (g, neg(g)), NUMBERS)
-mul_p = _declare("mul", 2, np.multiply, lambda n, g: (mul(g, n.inputs[1]), mul(g, n.inputs[0])), ANY)
-div_p = _declare(
+add_p = declare("add", 2, np.add, lambda n, g: (g, g), ANY)
+sub_p = declare("sub", 2, np.subtract, lambda n, g: (g, neg(g)), NUMBERS)
+mul_p = declare("mul", 2, np.multiply, lambda n, g: (mul(g, n.inputs[1]), mul(g, n.inputs[0])), ANY)
+div_p = declare(
     "div",
     2,
     np.divide,
@@ -114,12 +119,12 @@ div_p = _declare(
     FLOATS,
     cost=4,
 )
-neg_p = _declare("neg", 1, np.negative, lambda n, g: (neg(g),), NUMBERS)
-abs_p = _declare("abs", 1, np.abs, lambda n, g: (mul(g, sign(n.inputs[0])),), NUMBERS)
-sign_p = _declare("sign", 1, np.sign, lambda n, g: (None,), NUMBERS)
-square_p = _declare("square", 1, np.square, lambda n, g: (mul(g, _times(2, n.inputs[0])),), NUMBERS)
-sqrt_p = _declare("sqrt", 1, np.sqrt, lambda n, g: (div(_times(0.5, g), n),), POSITIVE, cost=4)
-rsqrt_p = _declare(
+neg_p = declare("neg", 1, np.negative, lambda n, g: (neg(g),), NUMBERS)
+abs_p = declare("abs", 1, np.abs, lambda n, g: (mul(g, sign(n.inputs[0])),), NUMBERS)
+sign_p = declare("sign", 1, np.sign, lambda n, g: (None,), NUMBERS)
+square_p = declare("square", 1, np.square, lambda n, g: (mul(g, _times(2, n.inputs[0])),), NUMBERS)
+sqrt_p = declare("sqrt", 1, np.sqrt, lambda n, g: (div(_times(0.5, g), n),), POSITIVE, cost=4)
+rsqrt_p = declare(
     "rsqrt",
     1,
     lambda x: 1 / np.sqrt(x),
@@ -152,8 +157,8 @@ def _power_reference(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.power(x, y)
 
 
-power_p = _declare("power", 2, _power_reference, _power_vjp, POSITIVE, cost=30)
-maximum_p = _declare(
+power_p = declare("power", 2, _power_reference, _power_vjp, POSITIVE, cost=30)
+maximum_p = declare(
     "maximum",
     2,
     np.maximum,
@@ -161,7 +166,7 @@ maximum_p = _declare(
     NUMBERS,
     cost=2,
 )
-minimum_p = _declare(
+minimum_p = declare(
     "minimum",
     2,
     np.minimum,
@@ -177,10 +182,34 @@ def _choose(first: Node, g: Node) -> tuple[Node, Node]:
     return where(first, g, zero), where(first, zero, g)
 
 
-floor_p = _declare("floor", 1, np.floor, lambda n, g: (None,), FLOATS)
-ceil_p = _declare("ceil", 1, np.ceil, lambda n, g: (None,), FLOATS)
-round_p = _declare("round", 1, np.rint, lambda n, g: (None,), FLOATS, lower="rint")
-trunc_p = _declare("trunc", 1, np.trunc, lambda n, g: (None,), FLOATS)
+def _both(first: Node, second: Node, g: Node) -> tuple[Node, Node]:
+    zero = scalar(0, g)
+    return where(first, g, zero), where(second, g, zero)
+
+
+# Where the two are equal, both get the whole cotangent: so MLX differentiates updates of slices.
+update_max_p = declare(
+    "update_max",
+    2,
+    np.maximum,
+    lambda n, g: _both(greater_equal(*n.inputs), less_equal(*n.inputs), g),
+    NUMBERS,
+    lower="maximum",
+    cost=2,
+)
+update_min_p = declare(
+    "update_min",
+    2,
+    np.minimum,
+    lambda n, g: _both(less_equal(*n.inputs), greater_equal(*n.inputs), g),
+    NUMBERS,
+    lower="minimum",
+    cost=2,
+)
+floor_p = declare("floor", 1, np.floor, lambda n, g: (None,), FLOATS)
+ceil_p = declare("ceil", 1, np.ceil, lambda n, g: (None,), FLOATS)
+round_p = declare("round", 1, np.rint, lambda n, g: (None,), FLOATS, lower="rint")
+trunc_p = declare("trunc", 1, np.trunc, lambda n, g: (None,), FLOATS)
 
 
 def _integer_safe(f: Callable[..., Any], on_floats: Callable[..., Any]) -> Callable[[np.ndarray, np.ndarray], Any]:
@@ -193,7 +222,7 @@ def _integer_safe(f: Callable[..., Any], on_floats: Callable[..., Any]) -> Calla
 
 
 # Both round towards minus infinity, for integers too; an integer divided by zero gives 0.
-floor_divide_p = _declare(
+floor_divide_p = declare(
     "floor_divide",
     2,
     _integer_safe(np.floor_divide, lambda a, b: np.floor(a / b)),
@@ -201,7 +230,7 @@ floor_divide_p = _declare(
     NUMBERS,
     cost=6,
 )
-remainder_p = _declare(
+remainder_p = declare(
     "remainder",
     2,
     _integer_safe(np.remainder, np.remainder),
@@ -211,16 +240,16 @@ remainder_p = _declare(
 )
 
 # --- exponentials and logarithms --------------------------------------------------------------------------------------
-exp_p = _declare("exp", 1, np.exp, lambda n, g: (mul(g, n),), FLOATS, cost=12)
-expm1_p = _declare("expm1", 1, np.expm1, lambda n, g: (mul(g, _plus(1, n)),), FLOATS, cost=16)
-exp2_p = _declare("exp2", 1, np.exp2, lambda n, g: (mul(_times(math.log(2), g), n),), FLOATS, cost=12)
-log_p = _declare("log", 1, np.log, lambda n, g: (div(g, n.inputs[0]),), POSITIVE, cost=16)
-log1p_p = _declare("log1p", 1, np.log1p, lambda n, g: (div(g, _plus(1, n.inputs[0])),), POSITIVE, cost=20)
-log2_p = _declare("log2", 1, np.log2, lambda n, g: (div(_times(1 / math.log(2), g), n.inputs[0]),), POSITIVE, cost=18)
-log10_p = _declare(
+exp_p = declare("exp", 1, np.exp, lambda n, g: (mul(g, n),), FLOATS, cost=12)
+expm1_p = declare("expm1", 1, np.expm1, lambda n, g: (mul(g, _plus(1, n)),), FLOATS, cost=16)
+exp2_p = declare("exp2", 1, np.exp2, lambda n, g: (mul(_times(math.log(2), g), n),), FLOATS, cost=12)
+log_p = declare("log", 1, np.log, lambda n, g: (div(g, n.inputs[0]),), POSITIVE, cost=16)
+log1p_p = declare("log1p", 1, np.log1p, lambda n, g: (div(g, _plus(1, n.inputs[0])),), POSITIVE, cost=20)
+log2_p = declare("log2", 1, np.log2, lambda n, g: (div(_times(1 / math.log(2), g), n.inputs[0]),), POSITIVE, cost=18)
+log10_p = declare(
     "log10", 1, np.log10, lambda n, g: (div(_times(1 / math.log(10), g), n.inputs[0]),), POSITIVE, cost=18
 )
-logaddexp_p = _declare(
+logaddexp_p = declare(
     "logaddexp",
     2,
     np.logaddexp,
@@ -238,31 +267,31 @@ def _sigmoid_reference(x: np.ndarray) -> np.ndarray:
     return np.where(x >= 0, 1 / (1 + e), np.where(np.isnan(x), x, e / (1 + e)))
 
 
-sigmoid_p = _declare(
+sigmoid_p = declare(
     "sigmoid", 1, _sigmoid_reference, lambda n, g: (mul(g, mul(n, sub(scalar(1, n), n))),), FLOATS, cost=16
 )
 
 # --- trigonometric and hyperbolic -------------------------------------------------------------------------------------
-sin_p = _declare("sin", 1, np.sin, lambda n, g: (mul(g, cos(n.inputs[0])),), FLOATS, cost=20)
-cos_p = _declare("cos", 1, np.cos, lambda n, g: (neg(mul(g, sin(n.inputs[0]))),), FLOATS, cost=20)
-tan_p = _declare("tan", 1, np.tan, lambda n, g: (mul(g, _plus(1, square(n))),), UNIT, cost=30)
-sinh_p = _declare("sinh", 1, np.sinh, lambda n, g: (mul(g, cosh(n.inputs[0])),), FLOATS, cost=24)
-cosh_p = _declare("cosh", 1, np.cosh, lambda n, g: (mul(g, sinh(n.inputs[0])),), FLOATS, cost=24)
-tanh_p = _declare("tanh", 1, np.tanh, lambda n, g: (mul(g, sub(scalar(1, n), square(n))),), FLOATS, cost=20)
-arcsin_p = _declare(
+sin_p = declare("sin", 1, np.sin, lambda n, g: (mul(g, cos(n.inputs[0])),), FLOATS, cost=20)
+cos_p = declare("cos", 1, np.cos, lambda n, g: (neg(mul(g, sin(n.inputs[0]))),), FLOATS, cost=20)
+tan_p = declare("tan", 1, np.tan, lambda n, g: (mul(g, _plus(1, square(n))),), UNIT, cost=30)
+sinh_p = declare("sinh", 1, np.sinh, lambda n, g: (mul(g, cosh(n.inputs[0])),), FLOATS, cost=24)
+cosh_p = declare("cosh", 1, np.cosh, lambda n, g: (mul(g, sinh(n.inputs[0])),), FLOATS, cost=24)
+tanh_p = declare("tanh", 1, np.tanh, lambda n, g: (mul(g, sub(scalar(1, n), square(n))),), FLOATS, cost=20)
+arcsin_p = declare(
     "arcsin", 1, np.arcsin, lambda n, g: (mul(g, rsqrt(sub(scalar(1, g), square(n.inputs[0])))),), UNIT, cost=20
 )
-arccos_p = _declare(
+arccos_p = declare(
     "arccos", 1, np.arccos, lambda n, g: (neg(mul(g, rsqrt(sub(scalar(1, g), square(n.inputs[0]))))),), UNIT, cost=20
 )
-arctan_p = _declare("arctan", 1, np.arctan, lambda n, g: (div(g, _plus(1, square(n.inputs[0]))),), FLOATS, cost=20)
-arcsinh_p = _declare(
+arctan_p = declare("arctan", 1, np.arctan, lambda n, g: (div(g, _plus(1, square(n.inputs[0]))),), FLOATS, cost=20)
+arcsinh_p = declare(
     "arcsinh", 1, np.arcsinh, lambda n, g: (mul(g, rsqrt(_plus(1, square(n.inputs[0])))),), FLOATS, cost=30
 )
-arccosh_p = _declare(
+arccosh_p = declare(
     "arccosh", 1, np.arccosh, lambda n, g: (mul(g, rsqrt(_plus(-1, square(n.inputs[0])))),), ABOVE_ONE, cost=30
 )
-arctanh_p = _declare(
+arctanh_p = declare(
     "arctanh", 1, np.arctanh, lambda n, g: (div(g, sub(scalar(1, g), square(n.inputs[0]))),), UNIT, cost=30
 )
 
@@ -273,7 +302,7 @@ def _arctan2_vjp(n: Node, g: Node) -> tuple[Node, Node]:
     return mul(scaled, x), neg(mul(scaled, y))
 
 
-arctan2_p = _declare("arctan2", 2, np.arctan2, _arctan2_vjp, FLOATS, cost=30)
+arctan2_p = declare("arctan2", 2, np.arctan2, _arctan2_vjp, FLOATS, cost=30)
 
 _erf_scalar = np.frompyfunc(math.erf, 1, 1)
 
@@ -300,7 +329,7 @@ def _erfinv_reference(x: np.ndarray) -> np.ndarray:
     return np.copysign(np.where(w == 1, np.inf, np.where(w == 0, w, y)), x)
 
 
-erf_p = _declare(
+erf_p = declare(
     "erf",
     1,
     _erf_reference,
@@ -308,7 +337,7 @@ erf_p = _declare(
     FLOATS,
     cost=24,
 )
-erfinv_p = _declare(
+erfinv_p = declare(
     "erfinv",
     1,
     _erfinv_reference,
@@ -318,16 +347,16 @@ erfinv_p = _declare(
 )
 
 # --- comparison and logic ---------------------------------------------------------------------------------------------
-equal_p = _declare("equal", 2, np.equal, NONDIFF, ANY, result=bool_, lower="eq")
-not_equal_p = _declare("not_equal", 2, np.not_equal, NONDIFF, ANY, result=bool_, lower="ne")
-less_p = _declare("less", 2, np.less, NONDIFF, ANY, result=bool_, lower="lt")
-less_equal_p = _declare("less_equal", 2, np.less_equal, NONDIFF, ANY, result=bool_, lower="le")
-greater_p = _declare("greater", 2, np.greater, NONDIFF, ANY, result=bool_, lower="gt")
-greater_equal_p = _declare("greater_equal", 2, np.greater_equal, NONDIFF, ANY, result=bool_, lower="ge")
-bitwise_and_p = _declare("bitwise_and", 2, np.bitwise_and, NONDIFF, INTEGERS, lower="and")
-bitwise_or_p = _declare("bitwise_or", 2, np.bitwise_or, NONDIFF, INTEGERS, lower="or")
-bitwise_xor_p = _declare("bitwise_xor", 2, np.bitwise_xor, NONDIFF, INTEGERS, lower="xor")
-bitwise_not_p = _declare("bitwise_not", 1, np.invert, NONDIFF, INTEGERS, lower="not")
+equal_p = declare("equal", 2, np.equal, NONDIFF, ANY, result=bool_, lower="eq")
+not_equal_p = declare("not_equal", 2, np.not_equal, NONDIFF, ANY, result=bool_, lower="ne")
+less_p = declare("less", 2, np.less, NONDIFF, ANY, result=bool_, lower="lt")
+less_equal_p = declare("less_equal", 2, np.less_equal, NONDIFF, ANY, result=bool_, lower="le")
+greater_p = declare("greater", 2, np.greater, NONDIFF, ANY, result=bool_, lower="gt")
+greater_equal_p = declare("greater_equal", 2, np.greater_equal, NONDIFF, ANY, result=bool_, lower="ge")
+bitwise_and_p = declare("bitwise_and", 2, np.bitwise_and, NONDIFF, INTEGERS, lower="and")
+bitwise_or_p = declare("bitwise_or", 2, np.bitwise_or, NONDIFF, INTEGERS, lower="or")
+bitwise_xor_p = declare("bitwise_xor", 2, np.bitwise_xor, NONDIFF, INTEGERS, lower="xor")
+bitwise_not_p = declare("bitwise_not", 1, np.invert, NONDIFF, INTEGERS, lower="not")
 
 
 def _shift(f: Callable[..., Any]) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
@@ -343,8 +372,8 @@ def _shift(f: Callable[..., Any]) -> Callable[[np.ndarray, np.ndarray], np.ndarr
     return evaluate
 
 
-left_shift_p = _declare("left_shift", 2, _shift(np.left_shift), NONDIFF, INTEGERS, lower="shl")
-right_shift_p = _declare("right_shift", 2, _shift(np.right_shift), NONDIFF, INTEGERS, lower="shr")
+left_shift_p = declare("left_shift", 2, _shift(np.left_shift), NONDIFF, INTEGERS, lower="shl")
+right_shift_p = declare("right_shift", 2, _shift(np.right_shift), NONDIFF, INTEGERS, lower="shr")
 
 
 # --- selection and change of type -------------------------------------------------------------------------------------
@@ -480,23 +509,24 @@ conj_p = register(
     )
 )
 
-add, sub, mul, div = _binary(add_p), _binary(sub_p), _binary(mul_p), _binary(div_p)
-power, maximum, minimum = _binary(power_p), _binary(maximum_p), _binary(minimum_p)
-floor_divide, remainder = _binary(floor_divide_p), _binary(remainder_p)
-logaddexp, arctan2 = _binary(logaddexp_p), _binary(arctan2_p)
-neg, abs_, sign, square = _unary(neg_p), _unary(abs_p), _unary(sign_p), _unary(square_p)
-sqrt, rsqrt, floor, ceil = _unary(sqrt_p), _unary(rsqrt_p), _unary(floor_p), _unary(ceil_p)
-rint, trunc = _unary(round_p), _unary(trunc_p)
-exp, expm1, exp2, log, log1p = _unary(exp_p), _unary(expm1_p), _unary(exp2_p), _unary(log_p), _unary(log1p_p)
-log2, log10, sigmoid = _unary(log2_p), _unary(log10_p), _unary(sigmoid_p)
-sin, cos, tan = _unary(sin_p), _unary(cos_p), _unary(tan_p)
-sinh, cosh, tanh = _unary(sinh_p), _unary(cosh_p), _unary(tanh_p)
-arcsin, arccos, arctan = _unary(arcsin_p), _unary(arccos_p), _unary(arctan_p)
-arcsinh, arccosh, arctanh = _unary(arcsinh_p), _unary(arccosh_p), _unary(arctanh_p)
-erf, erfinv = _unary(erf_p), _unary(erfinv_p)
-equal, not_equal = _binary(equal_p, bool_), _binary(not_equal_p, bool_)
-less, less_equal = _binary(less_p, bool_), _binary(less_equal_p, bool_)
-greater, greater_equal = _binary(greater_p, bool_), _binary(greater_equal_p, bool_)
-bitwise_and, bitwise_or, bitwise_xor = _binary(bitwise_and_p), _binary(bitwise_or_p), _binary(bitwise_xor_p)
-left_shift, right_shift = _binary(left_shift_p), _binary(right_shift_p)
-bitwise_not, stop_gradient = _unary(bitwise_not_p), _unary(stop_gradient_p)
+add, sub, mul, div = binary(add_p), binary(sub_p), binary(mul_p), binary(div_p)
+power, maximum, minimum = binary(power_p), binary(maximum_p), binary(minimum_p)
+update_max, update_min = binary(update_max_p), binary(update_min_p)
+floor_divide, remainder = binary(floor_divide_p), binary(remainder_p)
+logaddexp, arctan2 = binary(logaddexp_p), binary(arctan2_p)
+neg, abs_, sign, square = unary(neg_p), unary(abs_p), unary(sign_p), unary(square_p)
+sqrt, rsqrt, floor, ceil = unary(sqrt_p), unary(rsqrt_p), unary(floor_p), unary(ceil_p)
+rint, trunc = unary(round_p), unary(trunc_p)
+exp, expm1, exp2, log, log1p = unary(exp_p), unary(expm1_p), unary(exp2_p), unary(log_p), unary(log1p_p)
+log2, log10, sigmoid = unary(log2_p), unary(log10_p), unary(sigmoid_p)
+sin, cos, tan = unary(sin_p), unary(cos_p), unary(tan_p)
+sinh, cosh, tanh = unary(sinh_p), unary(cosh_p), unary(tanh_p)
+arcsin, arccos, arctan = unary(arcsin_p), unary(arccos_p), unary(arctan_p)
+arcsinh, arccosh, arctanh = unary(arcsinh_p), unary(arccosh_p), unary(arctanh_p)
+erf, erfinv = unary(erf_p), unary(erfinv_p)
+equal, not_equal = binary(equal_p, bool_), binary(not_equal_p, bool_)
+less, less_equal = binary(less_p, bool_), binary(less_equal_p, bool_)
+greater, greater_equal = binary(greater_p, bool_), binary(greater_equal_p, bool_)
+bitwise_and, bitwise_or, bitwise_xor = binary(bitwise_and_p), binary(bitwise_or_p), binary(bitwise_xor_p)
+left_shift, right_shift = binary(left_shift_p), binary(right_shift_p)
+bitwise_not, stop_gradient = unary(bitwise_not_p), unary(stop_gradient_p)

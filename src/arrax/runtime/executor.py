@@ -193,13 +193,13 @@ def _single(node: Node) -> tuple[list[Node], tuple, tuple[Node, ...]] | None:
     It is the common case of results that are looked at one by one.
     """
     inputs, order = node.inputs, [node]
-    key: tuple = (node.prim, node.params, node.shape, node.dtype)
+    key: tuple = (node.prim, node.params)
     if node.prim.kind == "view" and inputs[0].buffer is None:
         inner = inputs[0]
         # held by the view and the variable: whoever else holds it wants it as well
         if len(inputs) > 1 or sys.getrefcount(inputs[0]) > ALONE + 1:
             return None
-        inputs, key = inner.inputs, (*key, inner.prim, inner.params, inner.shape, inner.dtype)
+        inputs, key = inner.inputs, (*key, inner.prim, inner.params)
         order = [inner, node]
     if order[0].prim.kind in ("alias", "call"):
         return None
@@ -310,10 +310,8 @@ def _linearise(outputs: list[Node]) -> tuple[list[Node], tuple | None, dict[int,
             kind = node.prim.kind
             if kind == "alias" or kind == "call":
                 return order, None, uses
-            add(node.prim)
+            add(node.prim)  # which knows the result's shape and type
             add(node.params)
-            add(node.shape)
-            add(node.dtype)
             for x in node.inputs:
                 add(position[id(x)])
         elif node.prim is leaf.const:

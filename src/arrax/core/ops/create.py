@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from arrax.core.arguments import expect
 from arrax.core.axes import as_shape
 from arrax.core.convert import (
     array_node,
@@ -19,6 +20,7 @@ from arrax.core.convert import (
     numpy_node,
     scalar_kind,
 )
+from arrax.core.device import check_device, check_stream
 from arrax.core.ops.shape import record_broadcast
 from arrax.graph.dtypes import Dtype, bool_, complex64, float32, int32, promote
 from arrax.graph.handle import Handle, wrap
@@ -35,79 +37,119 @@ if TYPE_CHECKING:
 Shape = int | Sequence[int]
 
 
-def _constant(op: str, shape: Any, value: Any, dtype: Dtype) -> Any:
+def _constant(op: str, shape: Any, value: Any, dtype: Dtype, device: Any) -> Any:
+    check_device(op, device)
     return wrap(v.broadcast(constant(value, as_dtype(op, dtype)), as_shape(op, shape)))
 
 
-def zeros(shape: Shape, dtype: Dtype | None = float32, *, stream: Any = None) -> array:
+def zeros(shape: Shape, dtype: Dtype | None = float32, *, device: Any = None, stream: Any = None) -> array:
     """An array of zeros.
 
     >>> import arrax.core as mx
     >>> mx.zeros((1, 2))
     array([[0, 0]], dtype=float32)
     """
-    return _constant("zeros", shape, 0, dtype or float32)
+    check_stream("zeros", stream)
+    expect("zeros", Dtype | None, dtype=dtype)
+    return _constant("zeros", shape, 0, dtype or float32, device)
 
 
-def ones(shape: Shape, dtype: Dtype | None = float32, *, stream: Any = None) -> array:
+def ones(shape: Shape, dtype: Dtype | None = float32, *, device: Any = None, stream: Any = None) -> array:
     """An array of ones."""
-    return _constant("ones", shape, 1, dtype or float32)
+    check_stream("ones", stream)
+    expect("ones", Dtype | None, dtype=dtype)
+    return _constant("ones", shape, 1, dtype or float32, device)
 
 
-def full(shape: Shape, vals: Any, dtype: Dtype | None = None, *, stream: Any = None) -> array:
-    """An array with one value everywhere, or with the values of an array that broadcasts to the shape."""
+def full(
+    shape: Shape,
+    vals: Any = None,
+    dtype: Dtype | None = None,
+    *,
+    fill_value: Any = None,
+    device: Any = None,
+    stream: Any = None,
+) -> array:
+    """An array with one value everywhere, or with the values of an array that broadcasts to the shape.
+
+    ``fill_value`` is the array API standard's name of ``vals``.
+    """
+    check_stream("full", stream)
+    expect("full", Dtype | None, dtype=dtype)
+    check_device("full", device)
     sizes = as_shape("full", shape)
-    node = as_node("full", vals)
+    node = as_node("full", fill_value if vals is None else vals)
     return wrap(record_broadcast("full", node if dtype is None else cast(node, as_dtype("full", dtype)), sizes))
 
 
-def empty(shape: Shape, dtype: Dtype | None = float32, *, stream: Any = None) -> array:
+def empty(shape: Shape, dtype: Dtype | None = float32, *, device: Any = None, stream: Any = None) -> array:
     """An array whose values are of no interest; they are zeros."""
-    return zeros(shape, dtype)
+    check_stream("empty", stream)
+    return zeros(shape, dtype, device=device)
 
 
-def zeros_like(a: array, /, dtype: Dtype | None = None, *, stream: Any = None) -> array:
+def zeros_like(a: array, /, dtype: Dtype | None = None, *, device: Any = None, stream: Any = None) -> array:
     """Zeros in the shape and, unless told otherwise, the type of ``a``."""
+    check_stream("zeros_like", stream)
+    expect("zeros_like", Dtype | None, dtype=dtype)
     node = array_node("zeros_like", a)
-    return _constant("zeros_like", node.shape, 0, dtype or node.dtype)
+    return _constant("zeros_like", node.shape, 0, dtype or node.dtype, device)
 
 
-def ones_like(a: array, /, dtype: Dtype | None = None, *, stream: Any = None) -> array:
+def ones_like(a: array, /, dtype: Dtype | None = None, *, device: Any = None, stream: Any = None) -> array:
     """Ones in the shape and, unless told otherwise, the type of ``a``."""
+    check_stream("ones_like", stream)
+    expect("ones_like", Dtype | None, dtype=dtype)
     node = array_node("ones_like", a)
-    return _constant("ones_like", node.shape, 1, dtype or node.dtype)
+    return _constant("ones_like", node.shape, 1, dtype or node.dtype, device)
 
 
-def full_like(a: array, vals: Any, dtype: Dtype | None = None, *, stream: Any = None) -> array:
-    """One value, or an array's, in the shape and, unless told otherwise, the type of ``a``."""
+def full_like(
+    a: array,
+    vals: Any = None,
+    dtype: Dtype | None = None,
+    *,
+    fill_value: Any = None,
+    device: Any = None,
+    stream: Any = None,
+) -> array:
+    """One value, or an array's, in the shape and, unless told otherwise, the type of ``a``; see ``full``."""
+    check_stream("full_like", stream)
+    expect("full_like", Dtype | None, dtype=dtype)
     node = array_node("full_like", a)
-    return full(node.shape, vals, dtype or node.dtype)
+    return full(node.shape, vals, dtype or node.dtype, fill_value=fill_value, device=device)
 
 
-def empty_like(a: array, /, dtype: Dtype | None = None, *, stream: Any = None) -> array:
+def empty_like(a: array, /, dtype: Dtype | None = None, *, device: Any = None, stream: Any = None) -> array:
     """An array like ``a`` whose values are of no interest; they are zeros."""
-    return zeros_like(a, dtype)
+    check_stream("empty_like", stream)
+    return zeros_like(a, dtype, device=device)
 
 
-def asarray(a: Any, dtype: Dtype | None = None, *, copy: bool | None = None) -> array:
+def asarray(a: Any, dtype: Dtype | None = None, *, copy: bool | None = None, device: Any = None) -> array:
     """``a`` as an array; a new one for everything that is none.
 
     Raises:
         ValueError: where ``copy`` is False and a copy is needed.
     """
+    expect("asarray", Dtype | None, dtype=dtype)
+    check_device("asarray", device)
     if copy is False and not (isinstance(a, Handle) and dtype in (None, a._node.dtype)):
         raise ValueError("[asarray] expected an array of the same type for copy=False, got another one: leave copy out")
     return wrap(new_node(a, dtype))
 
 
-def from_dlpack(x: Any, /, *, copy: bool | None = None) -> array:
+def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> array:
     """An array with the elements of another library's one, handed over through DLPack; they are copied."""
+    check_device("from_dlpack", device)
+    if not hasattr(x, "__dlpack__"):
+        raise TypeError(f"[from_dlpack] expected an array with __dlpack__, got {type(x).__name__}: use asarray")
     if copy is False:
         raise ValueError("[from_dlpack] expected that a copy may be made, got copy=False: leave it out")
     return wrap(x._node if isinstance(x, Handle) else numpy_node(from_dlpack_numpy(x)))
 
 
-def arange(*args: Any, stream: Any = None, **named: Any) -> array:
+def arange(*args: Any, device: Any = None, stream: Any = None, **named: Any) -> array:
     """``arange(stop)``, ``arange(start, stop)`` or ``arange(start, stop, step, dtype)``: numbers at even distances.
 
     The type is int32 (int64 where the bounds need it), or float32 where an argument is a float.
@@ -120,6 +162,8 @@ def arange(*args: Any, stream: Any = None, **named: Any) -> array:
     >>> mx.arange(1, 7, 2)
     array([1, 3, 5], dtype=int32)
     """
+    check_stream("arange", stream)
+    check_device("arange", device)
     names = ("start", "stop", "step", "dtype")
     if (len(args) == 1 and "stop" not in named) or (len(args) > 1 and args[1] is None and "stop" not in named):
         given = dict(zip(("stop", "_", "step", "dtype"), args, strict=False))
@@ -177,6 +221,8 @@ def linspace(
     endpoint: bool = True,
     dtype: Dtype | None = float32,
     stream: Any = None,
+    *,
+    device: Any = None,
 ) -> array:
     """``num`` numbers at even distances from ``start`` to ``stop``, which is the last one only with ``endpoint``.
 
@@ -184,6 +230,10 @@ def linspace(
     >>> mx.linspace(0, 1, 3)
     array([0, 0.5, 1], dtype=float32)
     """
+    check_stream("linspace", stream)
+    expect("linspace", int | None, num=num)
+    expect("linspace", Dtype | None, dtype=dtype)
+    check_device("linspace", device)
     n = 50 if num is None else num
     if scalar_kind(start) is None or scalar_kind(stop) is None or not isinstance(endpoint, bool):
         raise TypeError(f"[linspace] expected numbers and a boolean endpoint, got {start!r}, {stop!r}, {endpoint!r}")
@@ -198,8 +248,21 @@ def linspace(
     return wrap(cast(p.add(a, p.mul(t, constant(stop, wide))), target))
 
 
-def eye(n: int, m: int | None = None, k: int = 0, dtype: Dtype | None = float32, *, stream: Any = None) -> array:
+def eye(
+    n: int,
+    m: int | None = None,
+    k: int = 0,
+    dtype: Dtype | None = float32,
+    *,
+    device: Any = None,
+    stream: Any = None,
+) -> array:
     """Ones on the ``k``-th diagonal of an ``n`` by ``m`` matrix, zeros elsewhere."""
+    check_stream("eye", stream)
+    expect("eye", int, n=n, k=k)
+    expect("eye", int | None, m=m)
+    expect("eye", Dtype | None, dtype=dtype)
+    check_device("eye", device)
     m = n if m is None else m
     if n < 0 or m < 0:
         raise ValueError(f"[eye] expected sizes of at least 0, got {n} and {m}: pass others")
@@ -210,6 +273,9 @@ def eye(n: int, m: int | None = None, k: int = 0, dtype: Dtype | None = float32,
 
 def identity(n: int, dtype: Dtype | None = float32, *, stream: Any = None) -> array:
     """The ``n`` by ``n`` identity matrix."""
+    check_stream("identity", stream)
+    expect("identity", int, n=n)
+    expect("identity", Dtype | None, dtype=dtype)
     return eye(n, dtype=dtype)
 
 
@@ -220,19 +286,27 @@ def _window(values: np.ndarray) -> Any:
 
 def hanning(M: int, *, stream: Any = None) -> array:
     """The Hann window: ``0.5 - 0.5 cos(2 pi i / (M - 1))``."""
+    check_stream("hanning", stream)
+    expect("hanning", int, M=M)
     return _window(np.hanning(M))
 
 
 def hamming(M: int, *, stream: Any = None) -> array:
     """The Hamming window: ``0.54 - 0.46 cos(2 pi i / (M - 1))``."""
+    check_stream("hamming", stream)
+    expect("hamming", int, M=M)
     return _window(np.hamming(M))
 
 
 def blackman(M: int, *, stream: Any = None) -> array:
     """The Blackman window: ``0.42 - 0.5 cos(2 pi i / (M - 1)) + 0.08 cos(4 pi i / (M - 1))``."""
+    check_stream("blackman", stream)
+    expect("blackman", int, M=M)
     return _window(np.maximum(np.blackman(M), 0))
 
 
 def bartlett(M: int, *, stream: Any = None) -> array:
     """The triangular window that is 0 at both ends."""
+    check_stream("bartlett", stream)
+    expect("bartlett", int, M=M)
     return _window(np.bartlett(M))

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from arrax.core.arguments import expect
 from arrax.core.convert import array_node
+from arrax.core.device import check_stream
 from arrax.core.ops.math import record_multiply
 from arrax.core.ops.reductions import record_diagonal
 from arrax.graph.dtypes import promote
@@ -150,6 +152,8 @@ def einsum(subscripts: str, *operands: array, stream: Any = None) -> array:
     array([[3],
            [3]], dtype=float32)
     """
+    check_stream("einsum", stream)
+    expect("einsum", str, subscripts=subscripts)
     nodes = [array_node("einsum", a) for a in operands]
     terms, result = _parse("einsum", subscripts, nodes)
     sizes = _sizes("einsum", terms, nodes)
@@ -175,6 +179,7 @@ def einsum(subscripts: str, *operands: array, stream: Any = None) -> array:
 
 def einsum_path(subscripts: str, *operands: array) -> tuple[list[tuple[int, ...]], str]:
     """The order in which ``einsum`` contracts the operands, and a comparison of its cost with that of one loop."""
+    expect("einsum_path", str, subscripts=subscripts)
     nodes = [array_node("einsum_path", a) for a in operands]
     terms, result = _parse("einsum_path", subscripts, nodes)
     sizes = _sizes("einsum_path", terms, nodes)

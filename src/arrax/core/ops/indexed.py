@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from arrax.core.arguments import expect
 from arrax.core.axes import as_ints, normalize_axis
 from arrax.core.convert import array_node, as_dtype, as_node
+from arrax.core.device import check_stream
 from arrax.core.ops.reductions import record_diagonal
 from arrax.core.ops.shape import drop_axes, record_broadcast, record_slice_axis
 from arrax.graph.dtypes import Dtype, float32, int32
@@ -23,10 +25,11 @@ if TYPE_CHECKING:
 
 
 def index_node(op: str, index: Any) -> Node:
-    """The node of an array of positions; raises ValueError for one that is not of integers."""
-    node = as_node(op, index)
+    """The node of an array of positions; raises an error for one that is not of integers."""
+    node = array_node(op, index)
     if not node.dtype.is_integer:
-        raise ValueError(f"[{op}] expected integer indices, got {node.dtype.name}: cast them with astype")
+        error = ValueError if op == "take" else RuntimeError
+        raise error(f"[{op}] expected integer indices, got {node.dtype.name}: cast them with astype")
     return node
 
 
@@ -34,10 +37,14 @@ def index_node(op: str, index: Any) -> Node:
 def take(a: array, /, indices: int | array, axis: int | None = None, *, stream: Any = None) -> array:
     """The parts of ``a`` at the given positions along an axis, whose place the indices' axes take; None flattens first.
 
+    Negative positions count from the end. The elements of an array are not checked, as they need not be known yet: a
+    position outside all the same reads the first or the last part, whichever is nearer, and has no derivative.
+
     Raises:
         ValueError: for indices that are not integers.
         IndexError: for a Python integer out of range.
     """
+    check_stream("take", stream)
     node = array_node("take", a)
     if not isinstance(indices, int | Handle):
         raise TypeError(
@@ -49,7 +56,9 @@ def take(a: array, /, indices: int | array, axis: int | None = None, *, stream: 
     if isinstance(indices, int):
         i = position("take", indices, node.shape[axis])
         return wrap(drop_axes(record_slice_axis(node, axis, i, i + 1), (axis,)))
-    return wrap(gather.take(node, index_node("take", indices), axis))
+    index = index_node("take", indices)
+    check_axis("take", node, axis, index)
+    return wrap(gather.take(node, index, axis))
 
 
 def position(op: str, i: int, n: int) -> int:
@@ -59,26 +68,33 @@ def position(op: str, i: int, n: int) -> int:
     return i + n if i < 0 else i
 
 
+def check_axis(op: str, node: Node, axis: int, index: Node) -> None:
+    """Raises IndexError for positions on an axis without elements: there is nothing that they could read."""
+    if not node.shape[axis] and index.size:
+        raise IndexError(f"[{op}] expected no positions on an axis without elements, got {index.size}: test the size")
+
+
 def _aligned(op: str, node: Node, indices: Any, axis: int) -> Node:
     """Indices broadcast to the array's shape but for the axis."""
-    index = index_node(op, indices)
+    index = array_node(op, indices)
     if index.ndim != node.ndim:
         raise ValueError(f"[{op}] expected indices with {node.ndim} axes, got {index.ndim}: reshape them")
     shape = list(node.shape)
     shape[axis] = index.shape[axis]
-    return record_broadcast(op, index, tuple(shape))
+    return index_node(op, wrap(record_broadcast(op, index, tuple(shape))))
 
 
 def take_along_axis(a: array, /, indices: array, axis: int | None = -1, *, stream: Any = None) -> array:
     """Single elements of ``a``: at each position of the indices the one that they name along the axis.
 
-    The indices broadcast to ``a`` elsewhere. None flattens ``a`` first.
+    The indices broadcast to ``a`` elsewhere. None flattens ``a`` first. Positions are read as by ``take``.
     """
+    check_stream("take_along_axis", stream)
     node = array_node("take_along_axis", a)
     if axis is None:
         node, axis = v.reshape(node, (node.size,)), 0
     axis = normalize_axis("take_along_axis", axis, node.ndim)
-    index = index_node("take_along_axis", indices)
+    index = array_node("take_along_axis", indices)
     if index.ndim != node.ndim:
         raise ValueError(f"[take_along_axis] expected indices with {node.ndim} axes, got {index.ndim}: reshape them")
     # whichever is smaller elsewhere is broadcast
@@ -86,19 +102,26 @@ def take_along_axis(a: array, /, indices: array, axis: int | None = -1, *, strea
     for i, (n, m) in enumerate(zip(node.shape, index.shape, strict=True)):
         if i != axis and n != m:
             base[i] = at[i] = m if n == 1 else n
+    check_axis("take_along_axis", node, axis, index)
     node = record_broadcast("take_along_axis", node, tuple(base))
-    return wrap(gather.take_along(node, record_broadcast("take_along_axis", index, tuple(at)), axis))
+    index = record_broadcast("take_along_axis", index, tuple(at))
+    return wrap(gather.take_along(node, index_node("take_along_axis", wrap(index)), axis))
 
 
 def put_along_axis(a: array, /, indices: array, values: array, axis: int | None = None, *, stream: Any = None) -> array:
-    """``a`` with single elements replaced, at the positions that ``take_along_axis`` reads; None flattens first."""
+    """``a`` with single elements replaced, at the positions that ``take_along_axis`` reads; None flattens first.
+
+    Negative positions count from the end; where one is outside all the same, nothing is written.
+    """
+    check_stream("put_along_axis", stream)
     node = array_node("put_along_axis", a)
     shape = node.shape
     if axis is None:
         node, axis = v.reshape(node, (node.size,)), 0
     axis = normalize_axis("put_along_axis", axis, node.ndim)
     index = _aligned("put_along_axis", node, indices, axis)
-    value = record_broadcast("put_along_axis", cast(as_node("put_along_axis", values), node.dtype), index.shape)
+    value = cast(array_node("put_along_axis", values), node.dtype)
+    value = record_broadcast("put_along_axis", value, index.shape)
     return wrap(v.reshape(gather.scatter_along(node, index, value, axis, "set"), shape))
 
 
@@ -131,6 +154,8 @@ def slice(
     Raises:
         ValueError: where the region is larger than the array.
     """
+    check_stream("slice", stream)
+    expect("slice", tuple, axes=axes, slice_size=slice_size)
     node = array_node("slice", a)
     size = as_ints("slice", tuple(slice_size), "sizes")
     starts = _starts("slice", node, start_indices, axes)
@@ -150,6 +175,7 @@ def slice_update(a: array, update: array, start_indices: array, axes: Sequence[i
 
     The update has the region's shape and is cast to ``a``'s type; axes that it lacks in front are filled up.
     """
+    check_stream("slice_update", stream)
     node = array_node("slice_update", a)
     starts = _starts("slice_update", node, start_indices, axes)
     value = cast(array_node("slice_update", update), node.dtype)
@@ -181,6 +207,8 @@ def _with(shape: Shape, axis: int, n: int) -> Shape:
 # --- diagonals and triangles ------------------------------------------------------------------------------------------
 def diagonal(a: array, offset: int = 0, axis1: int = 0, axis2: int = 1, stream: Any = None) -> array:
     """The diagonal of two axes, as the last axis; an offset moves it to the right."""
+    check_stream("diagonal", stream)
+    expect("diagonal", int, offset=offset, axis1=axis1, axis2=axis2)
     return wrap(record_diagonal("diagonal", array_node("diagonal", a), offset, axis1, axis2))
 
 
@@ -192,6 +220,8 @@ def diag(a: array, /, k: int = 0, *, stream: Any = None) -> array:
     array([[1, 0],
            [0, 2]], dtype=int32)
     """
+    check_stream("diag", stream)
+    expect("diag", int, k=k)
     node = array_node("diag", a)
     if node.ndim == 2:
         return wrap(record_diagonal("diag", node, k, 0, 1))
@@ -217,16 +247,24 @@ def _triangle(n: int, m: int, k: int) -> Node:
 
 def tri(n: int, m: int | None = None, k: int = 0, dtype: Dtype | None = None, *, stream: Any = None) -> array:
     """Ones on and below the ``k``-th diagonal, zeros above; float32 unless told otherwise."""
+    check_stream("tri", stream)
+    expect("tri", int, n=n, k=k)
+    expect("tri", int | None, m=m)
+    expect("tri", Dtype | None, dtype=dtype)
     return wrap(cast(_triangle(n, n if m is None else m, k), as_dtype("tri", dtype or float32)))
 
 
 def tril(x: array, k: int = 0, *, stream: Any = None) -> array:
     """``x`` with zeros above the ``k``-th diagonal of its last two axes."""
+    check_stream("tril", stream)
+    expect("tril", int, k=k)
     return _keep("tril", x, k, True)
 
 
 def triu(x: array, k: int = 0, *, stream: Any = None) -> array:
     """``x`` with zeros below the ``k``-th diagonal of its last two axes."""
+    check_stream("triu", stream)
+    expect("triu", int, k=k)
     return _keep("triu", x, k - 1, False)
 
 
@@ -242,6 +280,7 @@ def _keep(op: str, x: Any, k: int, below: bool) -> Any:
 def _pad_widths(pad_width: Any, n: int) -> list[tuple[int, int]]:
     if isinstance(pad_width, int):
         return [(pad_width, pad_width)] * n
+    expect("pad", tuple, pad_width=pad_width)
     widths = list(pad_width)
     if widths and all(isinstance(w, int) for w in widths):
         if len(widths) > 2:
@@ -274,6 +313,8 @@ def pad(
     >>> mx.pad(mx.array([1, 2]), (1, 2))
     array([0, 1, 2, 0, 0], dtype=int32)
     """
+    check_stream("pad", stream)
+    expect("pad", str, mode=mode)
     node = array_node("pad", a)
     widths = _pad_widths(pad_width, node.ndim)
     for i, (before, behind) in enumerate(widths):

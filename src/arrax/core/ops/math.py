@@ -6,9 +6,9 @@ import math as _math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
+from arrax.core.arguments import expect
 from arrax.core.convert import array_node, as_node, pair
+from arrax.core.device import check_stream
 from arrax.graph.dtypes import (
     Dtype,
     bool_,
@@ -45,31 +45,47 @@ class Binary(Protocol):
     def __call__(self, a: array | float, b: array | float, stream: Any = None) -> array: ...
 
 
+class PositionalBinary(Protocol):
+    """Likewise, of arguments without names."""
+
+    def __call__(self, a: array | float, b: array | float, /, *, stream: Any = None) -> array: ...
+
+
 def _named(function: Callable[..., Any], name: str, doc: str) -> Callable[..., Any]:
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
     return function
 
 
-def _inexact(name: str, prim: Primitive, doc: str) -> Unary:
-    """A function on real or complex numbers; integers and booleans are taken as float32."""
+def _check_real(name: str, node: Node) -> None:
+    if node.dtype.category == COMPLEX:
+        raise ValueError(f"[{name}] expected real numbers, got complex64: take the real or imaginary part first")
+
+
+def _inexact(name: str, prim: Primitive, doc: str, real: bool = False) -> Unary:
+    """A function on real or (unless ``real``) complex numbers; integers and booleans are taken as float32."""
 
     def function(a: Any, /, *, stream: Any = None) -> Any:
+        if stream is not None:
+            check_stream(name, stream)
         node = a._node if isinstance(a, Handle) else as_node(name, a)
         if node.dtype.category < FLOAT:
             node = cast(node, float32)
+        if real:
+            _check_real(name, node)
         return wrap(Node(prim, (node,), (), node.shape, node.dtype))
 
     return _named(function, name, doc)
 
 
-def _rounding(name: str, prim: Primitive, doc: str) -> Unary:
+def _rounding(name: str, prim: Primitive, doc: str, to_node: Callable[[str, Any], Node] = as_node) -> Unary:
     """A function that changes neither integers nor booleans and refuses complex numbers."""
 
     def function(a: Any, /, *, stream: Any = None) -> Any:
-        node = as_node(name, a)
-        if node.dtype.category == COMPLEX:
-            raise ValueError(f"[{name}] expected real numbers, got complex64: take the real or imaginary part first")
+        if stream is not None:
+            check_stream(name, stream)
+        node = to_node(name, a)
+        _check_real(name, node)
         if node.dtype.category < FLOAT:
             return wrap(node)
         return wrap(Node(prim, (node,), (), node.shape, node.dtype))
@@ -82,6 +98,17 @@ Recorder = Callable[[Node, Node], Node]
 
 def _binary(name: str, record: Recorder, doc: str) -> Binary:
     def function(a: Any, b: Any, stream: Any = None) -> Any:
+        if stream is not None:
+            check_stream(name, stream)
+        return wrap(record(*pair(name, a, b)))
+
+    return _named(function, name, doc)
+
+
+def _positional(name: str, record: Recorder, doc: str) -> PositionalBinary:
+    def function(a: Any, b: Any, /, *, stream: Any = None) -> Any:
+        if stream is not None:
+            check_stream(name, stream)
         return wrap(record(*pair(name, a, b)))
 
     return _named(function, name, doc)
@@ -110,12 +137,14 @@ def _logic(on_bool: Primitive | None, prim: Primitive, name: str) -> Recorder:
     return record
 
 
-def _on_floats(prim: Primitive, name: str) -> Recorder:
+def _on_floats(prim: Primitive, name: str, real: bool = False) -> Recorder:
     plain = binary(prim, name)
 
     def record(a: Node, b: Node) -> Node:
         if a.dtype.category < FLOAT:
             a, b = cast(a, float32), cast(b, float32)
+        if real:
+            _check_real(name, a)
         return plain(a, b)
 
     return record
@@ -164,11 +193,15 @@ floor_divide = _binary("floor_divide", record_floor_divide, "The quotient of ``a
 remainder = _binary(
     "remainder", record_remainder, "What is left of ``a`` after ``floor_divide``; has the sign of ``b``."
 )
-maximum = _binary("maximum", record_maximum, "The larger one of ``a`` and ``b``; NaN where either is NaN.")
-minimum = _binary("minimum", record_minimum, "The smaller one of ``a`` and ``b``; NaN where either is NaN.")
-power = _binary("power", record_power, "``a`` to the power of ``b``; among integers a negative power gives 0.")
-logaddexp = _binary("logaddexp", _on_floats(p.logaddexp_p, "logaddexp"), "``log(exp(a) + exp(b))`` without overflow.")
-arctan2 = _binary("arctan2", _on_floats(p.arctan2_p, "arctan2"), "The angle of the point (``b``, ``a``), in (-pi, pi].")
+maximum = _positional("maximum", record_maximum, "The larger one of ``a`` and ``b``; NaN where either is NaN.")
+minimum = _positional("minimum", record_minimum, "The smaller one of ``a`` and ``b``; NaN where either is NaN.")
+power = _positional("power", record_power, "``a`` to the power of ``b``; among integers a negative power gives 0.")
+logaddexp = _positional(
+    "logaddexp", _on_floats(p.logaddexp_p, "logaddexp", real=True), "``log(exp(a) + exp(b))`` without overflow."
+)
+arctan2 = _positional(
+    "arctan2", _on_floats(p.arctan2_p, "arctan2", real=True), "The angle of the point (``b``, ``a``), in (-pi, pi]."
+)
 
 
 def divmod(a: array | float, b: array | float, stream: Any = None) -> list[array]:
@@ -178,6 +211,7 @@ def divmod(a: array | float, b: array | float, stream: Any = None) -> list[array
     >>> mx.divmod(mx.array([7, -7]), 2)
     [array([3, -4], dtype=int32), array([1, 1], dtype=int32)]
     """
+    check_stream("divmod", stream)
     x, y = pair("divmod", a, b)
     return [wrap(record_floor_divide(x, y)), wrap(record_remainder(x, y))]
 
@@ -198,21 +232,25 @@ def record_abs(node: Node) -> Node:
 
 def negative(a: array | float, /, *, stream: Any = None) -> array:
     """``-a``. Raises ValueError for booleans."""
+    check_stream("negative", stream)
     return wrap(record_negative(as_node("negative", a)))
 
 
 def positive(a: array | float, /, *, stream: Any = None) -> array:
     """``a`` as it is."""
-    return wrap(as_node("positive", a))
+    check_stream("positive", stream)
+    return wrap(array_node("positive", a))
 
 
 def abs(a: array | float, /, *, stream: Any = None) -> array:
     """The absolute value of each element; of complex numbers the modulus, as float32."""
+    check_stream("abs", stream)
     return wrap(record_abs(as_node("abs", a)))
 
 
 def sign(a: array | float, /, *, stream: Any = None) -> array:
     """-1, 0 or 1 by the sign of each element; for complex numbers ``a / abs(a)``."""
+    check_stream("sign", stream)
     node = as_node("sign", a)
     if node.dtype is bool_:
         return wrap(node)
@@ -225,12 +263,14 @@ def sign(a: array | float, /, *, stream: Any = None) -> array:
 
 def square(a: array | float, /, *, stream: Any = None) -> array:
     """``a * a``."""
+    check_stream("square", stream)
     node = as_node("square", a)
     return wrap(node if node.dtype is bool_ else p.square(node))
 
 
 def reciprocal(a: array | float, /, *, stream: Any = None) -> array:
     """``1 / a``; integers are taken as float32."""
+    check_stream("reciprocal", stream)
     node = as_node("reciprocal", a)
     node = cast(node, to_inexact(node.dtype))
     return wrap(p.div(constant(1, node.dtype), node))
@@ -246,8 +286,8 @@ log2 = _inexact("log2", p.log2_p, "The binary logarithm of each element.")
 log10 = _inexact("log10", p.log10_p, "The decimal logarithm of each element.")
 log1p = _inexact("log1p", p.log1p_p, "``log(1 + a)``, exact near 0.")
 sigmoid = _inexact("sigmoid", p.sigmoid_p, "``1 / (1 + exp(-a))`` without overflow.")
-erf = _inexact("erf", p.erf_p, "The error function of each element.")
-erfinv = _inexact("erfinv", p.erfinv_p, "The inverse of the error function, for elements in [-1, 1].")
+erf = _inexact("erf", p.erf_p, "The error function of each element.", real=True)
+erfinv = _inexact("erfinv", p.erfinv_p, "The inverse of the error function, for elements in [-1, 1].", real=True)
 sin = _inexact("sin", p.sin_p, "The sine of each element, in radians.")
 cos = _inexact("cos", p.cos_p, "The cosine of each element, in radians.")
 tan = _inexact("tan", p.tan_p, "The tangent of each element, in radians.")
@@ -262,11 +302,13 @@ arccosh = _inexact("arccosh", p.arccosh_p, "The inverse of the hyperbolic cosine
 arctanh = _inexact("arctanh", p.arctanh_p, "The inverse of the hyperbolic tangent, for elements in [-1, 1].")
 floor = _rounding("floor", p.floor_p, "The largest integer that is not larger than the element.")
 ceil = _rounding("ceil", p.ceil_p, "The smallest integer that is not smaller than the element.")
-trunc = _rounding("trunc", p.trunc_p, "The element without its fraction.")
+trunc = _rounding("trunc", p.trunc_p, "The element without its fraction.", array_node)
 
 
 def _scaled(name: str, factor: float, doc: str) -> Unary:
     def function(a: Any, /, *, stream: Any = None) -> Any:
+        if stream is not None:
+            check_stream(name, stream)
         node = as_node(name, a)
         node = cast(node, to_inexact(node.dtype))
         return wrap(p.mul(node, constant(factor, node.dtype)))
@@ -285,6 +327,8 @@ def round(a: array | float, /, decimals: int = 0, stream: Any = None) -> array:
     >>> mx.round(mx.array([0.5, 1.5, -2.7]))
     array([0, 2, -3], dtype=float32)
     """
+    check_stream("round", stream)
+    expect("round", int, decimals=decimals)
     node = as_node("round", a)
     if node.dtype.category < FLOAT and decimals >= 0:
         return wrap(node)
@@ -324,14 +368,12 @@ def true() -> Node:
     return constant(True, bool_)
 
 
-def _false() -> Node:
-    return constant(False, bool_)
-
-
 def _real_test(name: str, test: Callable[[Node], Node], doc: str) -> Unary:
     """A test that only floating point numbers can pass; of complex numbers the parts are tested."""
 
     def function(a: Any, stream: Any = None) -> Any:
+        if stream is not None:
+            check_stream(name, stream)
         node = as_node(name, a)
         if node.dtype.category < FLOAT:
             return wrap(_everywhere(False, node))
@@ -371,6 +413,7 @@ isneginf = _real_test(
 
 def isfinite(a: array | float, stream: Any = None) -> array:
     """Whether the element is neither infinite nor NaN."""
+    check_stream("isfinite", stream)
     node = as_node("isfinite", a)
     if node.dtype.category < FLOAT:
         return wrap(_everywhere(True, node))
@@ -381,8 +424,8 @@ def isfinite(a: array | float, stream: Any = None) -> array:
 
 
 def isclose(
-    a: array | float,
-    b: array | float,
+    a: array,
+    b: array,
     /,
     rtol: float = 1e-5,
     atol: float = 1e-8,
@@ -391,6 +434,10 @@ def isclose(
     stream: Any = None,
 ) -> array:
     """Whether ``abs(a - b) <= atol + rtol * abs(b)``; infinities equal themselves, NaN only with ``equal_nan``."""
+    check_stream("isclose", stream)
+    expect("isclose", float, rtol=rtol, atol=atol)
+    for x in (a, b):
+        array_node("isclose", x)
     return wrap(record_isclose(*pair("isclose", a, b), rtol, atol, equal_nan))
 
 
@@ -419,6 +466,8 @@ def _logical(name: str, prim: Primitive, doc: str) -> Binary:
     record = binary(prim, name)
 
     def function(a: Any, b: Any, /, *, stream: Any = None) -> Any:
+        if stream is not None:
+            check_stream(name, stream)
         return wrap(record(as_bool(as_node(name, a)), as_bool(as_node(name, b))))
 
     return _named(function, name, doc)
@@ -431,11 +480,16 @@ logical_xor = _logical("logical_xor", p.bitwise_xor_p, "Whether exactly one elem
 
 def logical_not(a: array | float, /, *, stream: Any = None) -> array:
     """Whether the element is 0."""
+    check_stream("logical_not", stream)
     return wrap(record_not(as_node("logical_not", a)))
 
 
 def record_not(node: Node) -> Node:
     return p.equal(node, constant(0, node.dtype))
+
+
+class BitsError(RuntimeError, ValueError):
+    """Bits of what has none: MLX's functions raise RuntimeError, its operators ValueError."""
 
 
 def bits(prim: Primitive, name: str, shift: bool = False) -> Recorder:
@@ -444,7 +498,7 @@ def bits(prim: Primitive, name: str, shift: bool = False) -> Recorder:
 
     def record(a: Node, b: Node) -> Node:
         if a.dtype.category >= FLOAT:
-            raise ValueError(f"[{name}] expected integers or booleans, got {a.dtype.name}: cast them with astype")
+            raise BitsError(f"[{name}] expected integers or booleans, got {a.dtype.name}: cast them with astype")
         if shift and a.dtype is bool_:
             a, b = cast(a, uint8), cast(b, uint8)
         return plain(a, b)
@@ -475,82 +529,29 @@ def record_invert(node: Node) -> Node:
 
 def bitwise_invert(a: array | int, stream: Any = None) -> array:
     """All bits of each integer inverted; of a boolean, its negation."""
+    check_stream("bitwise_invert", stream)
     return wrap(record_invert(as_node("bitwise_invert", a)))
-
-
-# --- selection --------------------------------------------------------------------------------------------------------
-def where(condition: array | bool, x: array | float, y: array | float, /, *, stream: Any = None) -> array:
-    """``x`` where the condition is not 0, ``y`` elsewhere; all three broadcast.
-
-    >>> import arrax.core as mx
-    >>> mx.where(mx.array([True, False]), 1.0, mx.array([2, 3]))
-    array([1, 3], dtype=float32)
-    """
-    return wrap(p.where(as_bool(as_node("where", condition)), *pair("where", x, y)))
-
-
-def clip(a: array, /, a_min: array | float | None, a_max: array | float | None, *, stream: Any = None) -> array:
-    """Elements below ``a_min`` or above ``a_max`` replaced by those. One of the two may be None.
-
-    >>> import arrax.core as mx
-    >>> mx.clip(mx.array([-1.0, 0.5, 2.0]), 0, 1)
-    array([0, 0.5, 1], dtype=float32)
-    """
-    if a_min is None and a_max is None:
-        raise ValueError("[clip] expected a lower or an upper bound, got neither: pass a_min or a_max")
-    result = a
-    if a_min is not None:
-        result = maximum(result, a_min)
-    if a_max is not None:
-        result = minimum(result, a_max)
-    return result
-
-
-def nan_to_num(
-    a: array | float,
-    nan: float = 0,
-    posinf: float | None = None,
-    neginf: float | None = None,
-    *,
-    stream: Any = None,
-) -> array:
-    """NaN and infinities replaced, by default with 0 and the largest finite numbers of the type."""
-    node = as_node("nan_to_num", a)
-    dtype = node.dtype
-    if dtype.category < FLOAT:
-        return wrap(node)
-    largest = float(_largest(dtype))
-    for test, value in (
-        (record_isnan(node), nan),
-        (p.equal(node, constant(_math.inf, dtype)), largest if posinf is None else posinf),
-        (p.equal(node, constant(-_math.inf, dtype)), -largest if neginf is None else neginf),
-    ):
-        node = p.where(test, constant(value, dtype), node)
-    return wrap(node)
-
-
-def _largest(dtype: Dtype) -> float:
-    if dtype.name == "bfloat16":
-        return (2 - 2**-7) * 2.0**127
-    return float(np.finfo(dtype.np).max)
 
 
 # --- complex numbers --------------------------------------------------------------------------------------------------
 def conj(a: array, *, stream: Any = None) -> array:
     """The complex conjugate; real numbers as they are."""
+    check_stream("conj", stream)
     node = as_node("conj", a)
     return wrap(bind(p.conj_p, (node,)) if node.dtype is complex64 else node)
 
 
 def real(a: array, /, *, stream: Any = None) -> array:
     """The real part, as float32; real numbers as they are."""
-    node = array_node("real", a)
+    check_stream("real", stream)
+    node = as_node("real", a)
     return wrap(bind(p.real_p, (node,)) if node.dtype is complex64 else node)
 
 
 def imag(a: array, /, *, stream: Any = None) -> array:
     """The imaginary part, as float32; zeros for real numbers."""
-    node = array_node("imag", a)
+    check_stream("imag", stream)
+    node = as_node("imag", a)
     if node.dtype is complex64:
         return wrap(bind(p.imag_p, (node,)))
     return wrap(Node(broadcast_p, (constant(0, node.dtype),), (node.shape,), node.shape, node.dtype))
@@ -558,6 +559,7 @@ def imag(a: array, /, *, stream: Any = None) -> array:
 
 def stop_gradient(a: array, /, *, stream: Any = None) -> array:
     """``a``, taken as constant by derivatives."""
+    check_stream("stop_gradient", stream)
     return wrap(p.stop_gradient(array_node("stop_gradient", a)))
 
 

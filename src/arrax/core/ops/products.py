@@ -6,18 +6,22 @@ import math as _math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from arrax.core.axes import normalize_axis
+from arrax.core.arguments import expect
+from arrax.core.axes import AxisError, normalize_axis
 from arrax.core.convert import array_node, pair
+from arrax.core.device import check_stream
 from arrax.core.ops.math import conj, record_add, record_multiply
 from arrax.core.ops.reductions import sum as _sum
 from arrax.core.ops.shape import record_broadcast
-from arrax.graph.dtypes import complex64
+from arrax.graph.dtypes import bool_, complex64, int64, uint32
 from arrax.graph.handle import wrap
-from arrax.graph.node import Node
+from arrax.graph.node import Node, Shape
+from arrax.graph.primitive import broadcast_shapes
 from arrax.prims import contract
 from arrax.prims import pointwise as p
 from arrax.prims import view as v
-from arrax.prims.leaf import constant
+from arrax.prims.gather import take
+from arrax.prims.leaf import constant, iota
 
 if TYPE_CHECKING:
     from arrax.core.array import array
@@ -69,11 +73,14 @@ def matmul(a: array, b: array, /, *, stream: Any = None) -> array:
     array([[3, 3],
            [3, 3]], dtype=float32)
     """
+    check_stream("matmul", stream)
     return wrap(record_matmul("matmul", *_operands("matmul", a, b)))
 
 
 def addmm(c: array, a: array, b: array, /, alpha: float = 1.0, beta: float = 1.0, *, stream: Any = None) -> array:
     """``alpha * (a @ b) + beta * c``; ``c`` broadcasts to the product."""
+    check_stream("addmm", stream)
+    expect("addmm", float, alpha=alpha, beta=beta)
     x, y = _operands("addmm", a, b)
     product = record_matmul("addmm", x, y)
     if alpha != 1:
@@ -86,6 +93,7 @@ def addmm(c: array, a: array, b: array, /, alpha: float = 1.0, beta: float = 1.0
 
 def inner(a: array, b: array, /, *, stream: Any = None) -> array:
     """Sums of products over the last axes, for all pairs of the others; with a scalar the plain product."""
+    check_stream("inner", stream)
     x, y = array_node("inner", a), array_node("inner", b)
     if not x.shape or not y.shape:
         return wrap(record_multiply(*pair("inner", a, b)))
@@ -96,12 +104,41 @@ def inner(a: array, b: array, /, *, stream: Any = None) -> array:
     return tensordot(a, b, [[-1], [-1]])
 
 
+def dot(a: array, b: array, /, *, stream: Any = None) -> array:
+    """NumPy's product: over the last axis of ``a`` and the last but one of ``b``, or the only one.
+
+    For at most two dimensions this is ``matmul``, and with a scalar the plain product.
+
+    >>> import arrax.core as mx
+    >>> mx.dot(mx.array([1.0, 2.0]), mx.array([3.0, 4.0]))
+    array(11, dtype=float32)
+    """
+    check_stream("dot", stream)
+    x, y = array_node("dot", a), array_node("dot", b)
+    if x.ndim and y.ndim > 2:
+        if x.shape[-1] != y.shape[-2]:
+            raise ValueError(
+                f"[dot] expected axes of one size, got {list(x.shape)} and {list(y.shape)}: reshape one of them"
+            )
+        return tensordot(a, b, [[-1], [-2]])
+    return inner(a, b) if not x.ndim or y.ndim < 2 else matmul(a, b)
+
+
+def vdot(a: array, b: array, /, *, stream: Any = None) -> array:
+    """The sum of ``conj(a) * b`` over all elements of both arrays, flattened."""
+    check_stream("vdot", stream)
+    x, y = array_node("vdot", a), array_node("vdot", b)
+    return inner(conj(wrap(v.reshape(x, (x.size,)))), wrap(v.reshape(y, (y.size,))))
+
+
 def vecdot(a: array, b: array, /, *, axis: int = -1, stream: Any = None) -> array:
     """The sum of ``conj(a) * b`` along one axis, which both arrays have with one size; the others broadcast."""
+    check_stream("vecdot", stream)
+    expect("vecdot", int, axis=axis)
     x, y = array_node("vecdot", a), array_node("vecdot", b)
     low = -(x.ndim if x.ndim < y.ndim else y.ndim)
     if (axis >= 0 and x.ndim != y.ndim) or not low <= axis < (x.ndim if axis >= 0 else 0):
-        raise ValueError(f"[vecdot] expected an axis of both arrays, got {axis}: count it from the end")
+        raise AxisError(f"[vecdot] expected an axis of both arrays, got {axis}: count it from the end")
     if x.shape[axis] != y.shape[axis]:
         raise ValueError(
             f"[vecdot] expected axes of one size, got {x.shape[axis]} and {y.shape[axis]}: slice one of them"
@@ -112,12 +149,14 @@ def vecdot(a: array, b: array, /, *, axis: int = -1, stream: Any = None) -> arra
 
 def outer(a: array, b: array, /, *, stream: Any = None) -> array:
     """The product of every element of ``a`` with every element of ``b``, both flattened."""
+    check_stream("outer", stream)
     x, y = pair("outer", wrap(array_node("outer", a)), wrap(array_node("outer", b)))
     return wrap(record_multiply(v.reshape(x, (x.size, 1)), v.reshape(y, (y.size,))))
 
 
 def kron(a: array, b: array, *, stream: Any = None) -> array:
     """The Kronecker product: every element of ``a`` replaced by its product with the whole of ``b``."""
+    check_stream("kron", stream)
     x, y = pair("kron", wrap(array_node("kron", a)), wrap(array_node("kron", b)))
     n = x.ndim if x.ndim > y.ndim else y.ndim
     left, right = (1,) * (n - x.ndim) + x.shape, (1,) * (n - y.ndim) + y.shape
@@ -135,6 +174,7 @@ def tensordot(a: array, b: array, /, axes: int | Sequence[Sequence[int]] = 2, *,
     Raises:
         ValueError: where the sizes of the axes differ.
     """
+    check_stream("tensordot", stream)
     x, y = array_node("tensordot", a), array_node("tensordot", b)
     if isinstance(axes, int):
         if axes < 0:
@@ -145,6 +185,7 @@ def tensordot(a: array, b: array, /, axes: int | Sequence[Sequence[int]] = 2, *,
             )
         left, right = tuple(range(x.ndim - axes, x.ndim)), tuple(range(axes))
     else:
+        expect("tensordot", tuple, axes=axes)
         if len(axes) != 2 or not all(isinstance(side, list | tuple) for side in axes):
             raise TypeError(f"[tensordot] expected a number or two lists of axes, got {axes}: write [[i, j], [k, l]]")
         left = tuple(normalize_axis("tensordot", i, x.ndim) for i in axes[0])
@@ -163,3 +204,182 @@ def tensordot(a: array, b: array, /, axes: int | Sequence[Sequence[int]] = 2, *,
     columns = v.reshape(v.transpose(y, (*right, *rest_y)), (k, n))
     shape = (*(x.shape[i] for i in rest_x), *(y.shape[i] for i in rest_y))
     return wrap(v.reshape(contract.matmul(rows, columns), shape))
+
+
+# --- blocks, gathered matrices, segments ------------------------------------------------------------------------------
+def _real_operands(op: str, a: Any, b: Any) -> tuple[Node, Node]:
+    x, y = _operands(op, a, b)
+    if x.dtype.is_complex:
+        raise ValueError(f"[{op}] expected real numbers, got complex64: multiply the parts on their own")
+    return x, y
+
+
+def _masked(op: str, node: Node, mask: Any, size: int) -> Node:
+    """Blocks of the matrices times one number each, or those where the mask is true and zeros elsewhere."""
+    if mask is None:
+        return node
+    blocks = array_node(op, mask)
+    tiles = tuple(-(-n // size) for n in node.shape[-2:])
+    blocks = record_broadcast(op, blocks, (*node.shape[:-2], *tiles))
+    spread = v.broadcast(
+        v.reshape(blocks, (*blocks.shape[:-1], 1, tiles[1], 1)), (*blocks.shape[:-1], size, tiles[1], size)
+    )
+    whole = v.reshape(spread, (*blocks.shape[:-2], tiles[0] * size, tiles[1] * size))
+    whole = v.slice_(whole, node.shape, (0,) * node.ndim)
+    if blocks.dtype is bool_:
+        return p.where(whole, node, constant(0, node.dtype))
+    return p.mul(node, p.cast(whole, node.dtype))
+
+
+def block_masked_mm(
+    a: array,
+    b: array,
+    /,
+    block_size: int = 64,
+    mask_out: array | None = None,
+    mask_lhs: array | None = None,
+    mask_rhs: array | None = None,
+    *,
+    stream: Any = None,
+) -> array:
+    """The matrix product of ``a`` and ``b`` with masks that have one element for each square block of a matrix.
+
+    Where a mask of booleans is false the block is taken as zeros; a mask of numbers multiplies it.
+
+    Args:
+        a, b: shapes (..., m, k) and (..., k, n), floating point.
+        block_size: 32 or 64; blocks at the end of an axis may be smaller.
+        mask_out, mask_lhs, mask_rhs: for the result, ``a`` and ``b``; they broadcast to shape (..., rows of blocks,
+            columns of blocks), where the axes before are those of the result. Without any this is ``matmul``.
+
+    Raises:
+        ValueError: if shapes or types do not fit.
+
+    >>> import arrax.core as mx
+    >>> x = mx.ones((64, 64))
+    >>> mx.block_masked_mm(x, x, 32, mx.array([[True, False], [False, True]]))[0, 31:33].tolist()
+    [64.0, 0.0]
+    """
+    check_stream("block_masked_mm", stream)
+    op = "block_masked_mm"
+    if not isinstance(block_size, int):
+        raise TypeError(f"[{op}] expected an int as block_size, got {type(block_size).__name__}: pass 32 or 64")
+    if mask_out is None and mask_lhs is None and mask_rhs is None:
+        return matmul(a, b)
+    x, y = _real_operands(op, a, b)
+    if block_size not in (32, 64):
+        raise ValueError(f"[{op}] expected a block_size of 32 or 64, got {block_size}: choose one of them")
+    if not x.shape or not y.shape:
+        raise ValueError(f"[{op}] expected at least one dimension, got a scalar: use multiply")
+    row, column = x.ndim == 1, y.ndim == 1
+    x = v.reshape(x, (1, *x.shape)) if row else x
+    y = v.reshape(y, (*y.shape, 1)) if column else y
+    batch = broadcast_shapes(op, x.shape[:-2], y.shape[:-2])
+    if mask_lhs is not None:
+        x = _masked(op, v.broadcast(x, (*batch, *x.shape[-2:])), mask_lhs, block_size)
+    if mask_rhs is not None:
+        y = _masked(op, v.broadcast(y, (*batch, *y.shape[-2:])), mask_rhs, block_size)
+    result = _masked(op, record_matmul(op, x, y), mask_out, block_size)
+    return wrap(v.reshape(result, (*batch, *result.shape[-2:][int(row) : 2 - int(column)])))
+
+
+def matrix_indices(op: str, indices: Any, batch: Shape) -> Node:
+    """Positions among the matrices of an array with these leading axes: the given ones, or all in order."""
+    if indices is None:
+        return v.reshape(iota((_math.prod(batch),), 0, uint32), batch)
+    node = array_node(op, indices)
+    if not node.dtype.is_integer:
+        raise ValueError(f"[{op}] expected integers as indices, got {node.dtype.name}: cast them")
+    return node
+
+
+def gather_matrices(a: Node, index: Node) -> Node:
+    """The matrices of ``a`` at positions counted over all axes but the last two."""
+    matrices = v.reshape(a, (_math.prod(a.shape[:-2]), *a.shape[-2:]))
+    return take(matrices, index, 0)
+
+
+def gather_mm(
+    a: array,
+    b: array,
+    /,
+    lhs_indices: array | None = None,
+    rhs_indices: array | None = None,
+    *,
+    sorted_indices: bool = False,
+    stream: Any = None,
+) -> array:
+    """Products of matrices out of ``a`` and out of ``b``, both chosen by indices.
+
+    Args:
+        a, b: shapes (..., m, k) and (..., k, n), floating point.
+        lhs_indices, rhs_indices: integers, which broadcast: positions among the matrices of ``a`` and of ``b``, counted
+            over all axes but the last two. None takes all of them in order; without any this is ``matmul``.
+        sorted_indices: not used.
+
+    Returns:
+        Shape (indices' shape, m, n).
+
+    Raises:
+        ValueError: if shapes or types do not fit.
+
+    >>> import arrax.core as mx
+    >>> experts = mx.array([[[1.0]], [[10.0]]])
+    >>> mx.gather_mm(mx.array([[[2.0]], [[3.0]]]), experts, rhs_indices=mx.array([1, 0])).flatten().tolist()
+    [20.0, 3.0]
+    """
+    check_stream("gather_mm", stream)
+    op = "gather_mm"
+    if lhs_indices is None and rhs_indices is None:
+        return matmul(a, b)
+    x, y = _real_operands(op, a, b)
+    if not x.shape or not y.shape:
+        raise ValueError(f"[{op}] expected at least one dimension, got a scalar: use multiply")
+    row, column = x.ndim == 1, y.ndim == 1
+    x = v.reshape(x, (1, *x.shape)) if row else x
+    y = v.reshape(y, (*y.shape, 1)) if column else y
+    left, right = matrix_indices(op, lhs_indices, x.shape[:-2]), matrix_indices(op, rhs_indices, y.shape[:-2])
+    batch = broadcast_shapes(op, left.shape, right.shape)
+    result = record_matmul(op, gather_matrices(x, left), gather_matrices(y, right))
+    return wrap(v.reshape(result, (*batch, *result.shape[-2:][int(row) : 2 - int(column)])))
+
+
+def segmented_mm(a: array, b: array, /, segments: array, *, stream: Any = None) -> array:
+    """The matrix products of ``a[:, start:stop]`` and ``b[start:stop]``, for many segments of the inner axis.
+
+    Args:
+        a, b: shapes (m, k) and (k, n), floating point.
+        segments: integers of shape (..., 2): where each segment starts and stops.
+
+    Returns:
+        Shape (..., m, n).
+
+    Raises:
+        ValueError: if shapes or types do not fit.
+
+    >>> import arrax.core as mx
+    >>> mx.segmented_mm(mx.ones((1, 4)), mx.ones((4, 1)), mx.array([[0, 1], [1, 4]])).flatten().tolist()
+    [1.0, 3.0]
+    """
+    check_stream("segmented_mm", stream)
+    op = "segmented_mm"
+    x, y = _real_operands(op, a, b)
+    limits = array_node(op, segments)
+    if x.ndim != 2 or y.ndim != 2:
+        raise ValueError(f"[{op}] expected two matrices, got {list(x.shape)} and {list(y.shape)}: reshape them")
+    if not limits.dtype.is_integer:
+        raise ValueError(f"[{op}] expected integers as segments, got {limits.dtype.name}: cast them")
+    if not limits.ndim or limits.shape[-1] != 2:
+        raise ValueError(f"[{op}] expected segments of shape (..., 2), got {list(limits.shape)}: give start and stop")
+    if x.shape[1] != y.shape[0]:
+        raise ValueError(f"[{op}] expected shapes (m, k) and (k, n), got {list(x.shape)} and {list(y.shape)}")
+    lead, k = limits.shape[:-1], x.shape[1]
+    limits = p.cast(limits, int64)
+    start, stop = (v.slice_(limits, (*lead, 1), (*(0,) * len(lead), i)) for i in (0, 1))
+    at = iota((k,), 0, int64)
+    inside = p.bitwise_and(p.greater_equal(at, start), p.less(at, stop))
+    # both sides, for what lies outside may be infinite
+    zero = constant(0, x.dtype)
+    left = p.where(v.reshape(inside, (*lead, 1, k)), x, zero)
+    right = p.where(v.reshape(inside, (*lead, k, 1)), y, zero)
+    return wrap(record_matmul(op, left, right))

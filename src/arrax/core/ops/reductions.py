@@ -6,8 +6,10 @@ import math as _math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from arrax.core.arguments import expect
 from arrax.core.axes import normalize_axes, normalize_axis
 from arrax.core.convert import array_node, pair
+from arrax.core.device import check_stream
 from arrax.core.ops.math import as_bool, record_abs, record_isclose, record_isfinite
 from arrax.core.ops.shape import drop_axes
 from arrax.graph.dtypes import Dtype, bool_, complex64, float32, int32, to_inexact, uint32
@@ -43,13 +45,19 @@ def _fold(prim: Primitive, node: Node, axes: tuple[int, ...], keepdims: bool, em
     return _finish(found, axes, keepdims)
 
 
-def _accumulate(prim: Primitive, node: Node, axes: tuple[int, ...]) -> Node:
+def _accumulate(prim: Primitive, node: Node, axes: tuple[int, ...], dtype: Dtype | None) -> Node:
     """Small integers are summed and multiplied in 32 bits."""
+    if dtype is not None:
+        return cast(_accumulate(prim, cast(node, dtype), axes, None), dtype)
     return r.reduce(prim, cast(node, _SMALL.get(node.dtype.name, node.dtype)), axes) if axes else node
 
 
-def sum(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any = None) -> array:
+def sum(
+    a: array, /, axis: Axes = None, keepdims: bool = False, *, dtype: Dtype | None = None, stream: Any = None
+) -> array:
     """The sum over the given axes (None for all); booleans and small integers are added in 32 bits.
+
+    ``dtype`` is the type of the sum, to which the elements are cast first.
 
     Raises:
         AxisError: for an axis out of range.
@@ -58,16 +66,22 @@ def sum(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any =
     >>> mx.sum(mx.array([[1, 2], [3, 4]]), axis=0)
     array([4, 6], dtype=int32)
     """
+    check_stream("sum", stream)
+    expect("sum", Dtype | None, dtype=dtype)
     node = array_node("sum", a)
     axes = normalize_axes("sum", axis, node.ndim)
-    return _finish(_accumulate(r.sum_p, node, axes), axes, keepdims)
+    return _finish(_accumulate(r.sum_p, node, axes, dtype), axes, keepdims)
 
 
-def prod(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any = None) -> array:
-    """The product over the given axes (None for all); booleans and small integers are multiplied in 32 bits."""
+def prod(
+    a: array, /, axis: Axes = None, keepdims: bool = False, *, dtype: Dtype | None = None, stream: Any = None
+) -> array:
+    """The product over the given axes (None for all), with the types of ``sum``."""
+    check_stream("prod", stream)
+    expect("prod", Dtype | None, dtype=dtype)
     node = array_node("prod", a)
     axes = normalize_axes("prod", axis, node.ndim)
-    return _finish(_accumulate(r.prod_p, node, axes), axes, keepdims)
+    return _finish(_accumulate(r.prod_p, node, axes, dtype), axes, keepdims)
 
 
 def _nonempty(op: str, node: Node, axes: tuple[int, ...]) -> None:
@@ -78,6 +92,7 @@ def _nonempty(op: str, node: Node, axes: tuple[int, ...]) -> None:
 
 def max(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any = None) -> array:
     """The largest element over the given axes (None for all); NaN where one is. Raises ValueError for no elements."""
+    check_stream("max", stream)
     node = array_node("max", a)
     axes = normalize_axes("max", axis, node.ndim)
     _nonempty("max", node, axes)
@@ -86,6 +101,7 @@ def max(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any =
 
 def min(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any = None) -> array:
     """The smallest element over the given axes (None for all); NaN where one is. Raises ValueError for no elements."""
+    check_stream("min", stream)
     node = array_node("min", a)
     axes = normalize_axes("min", axis, node.ndim)
     _nonempty("min", node, axes)
@@ -94,11 +110,13 @@ def min(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any =
 
 def minmax(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any = None) -> tuple[array, array]:
     """The smallest and the largest element over the given axes (None for all)."""
+    check_stream("minmax", stream)
     return min(a, axis, keepdims), max(a, axis, keepdims)
 
 
 def all(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any = None) -> array:
     """Whether no element over the given axes (None for all) is 0."""
+    check_stream("all", stream)
     node = as_bool(array_node("all", a))
     axes = normalize_axes("all", axis, node.ndim)
     return _fold(r.min_p, node, axes, keepdims, True)
@@ -106,6 +124,7 @@ def all(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any =
 
 def any(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any = None) -> array:
     """Whether some element over the given axes (None for all) is not 0."""
+    check_stream("any", stream)
     node = as_bool(array_node("any", a))
     axes = normalize_axes("any", axis, node.ndim)
     return _fold(r.max_p, node, axes, keepdims, False)
@@ -113,6 +132,7 @@ def any(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any =
 
 def count_nonzero(a: array, /, *, axis: Axes = None, keepdims: bool = False, stream: Any = None) -> array:
     """How many elements over the given axes (None for all) are not 0, as int32."""
+    check_stream("count_nonzero", stream)
     node = as_bool(array_node("count_nonzero", a))
     axes = normalize_axes("count_nonzero", axis, node.ndim)
     return _finish(_reduce(r.sum_p, cast(node, int32), axes), axes, keepdims)
@@ -131,11 +151,13 @@ def _position(op: str, prim: Primitive, a: Any, axis: int | None, keepdims: bool
 
 def argmax(a: array, /, axis: int | None = None, keepdims: bool = False, *, stream: Any = None) -> array:
     """The first position of the largest element along an axis, as uint32; None for the flattened array."""
+    check_stream("argmax", stream)
     return _position("argmax", r.argmax_p, a, axis, keepdims)
 
 
 def argmin(a: array, /, axis: int | None = None, keepdims: bool = False, *, stream: Any = None) -> array:
     """The first position of the smallest element along an axis, as uint32; None for the flattened array."""
+    check_stream("argmin", stream)
     return _position("argmin", r.argmin_p, a, axis, keepdims)
 
 
@@ -144,7 +166,7 @@ def _count(node: Node, axes: tuple[int, ...]) -> int:
     return _math.prod(node.shape[i] for i in axes)
 
 
-def _reciprocal(n: int) -> float:
+def _reciprocal(n: float) -> float:
     return 1 / n if n > 0 else _math.inf
 
 
@@ -166,12 +188,13 @@ def mean(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any 
     >>> mx.mean(mx.array([[1, 2], [3, 4]]), axis=1)
     array([1.5, 3.5], dtype=float32)
     """
+    check_stream("mean", stream)
     node = array_node("mean", a)
     axes = normalize_axes("mean", axis, node.ndim)
     return _finish(cast(_mean(_wide(node), axes), to_inexact(node.dtype)), axes, keepdims)
 
 
-def _variance(op: str, a: Any, axis: Axes, keepdims: bool, ddof: int) -> tuple[Node, tuple[int, ...], Dtype]:
+def _variance(op: str, a: Any, axis: Axes, ddof: float) -> tuple[Node, tuple[int, ...], Dtype]:
     node = array_node(op, a)
     axes = normalize_axes(op, axis, node.ndim)
     wide = _wide(node)
@@ -183,20 +206,44 @@ def _variance(op: str, a: Any, axis: Axes, keepdims: bool, ddof: int) -> tuple[N
     return result, axes, float32 if node.dtype is complex64 else to_inexact(node.dtype)
 
 
-def var(a: array, /, axis: Axes = None, keepdims: bool = False, ddof: int = 0, *, stream: Any = None) -> array:
-    """The variance over the given axes (None for all): squared distances from the mean over the count less ``ddof``."""
-    node, axes, dtype = _variance("var", a, axis, keepdims, ddof)
+def var(
+    a: array,
+    /,
+    axis: Axes = None,
+    keepdims: bool = False,
+    ddof: float = 0,
+    *,
+    correction: float | None = None,
+    stream: Any = None,
+) -> array:
+    """The variance over the given axes (None for all): squared distances from the mean over the count less ``ddof``.
+
+    ``correction`` is another name of ``ddof``.
+    """
+    check_stream("var", stream)
+    node, axes, dtype = _variance("var", a, axis, ddof if correction is None else correction)
     return _finish(cast(node, dtype), axes, keepdims)
 
 
-def std(a: array, /, axis: Axes = None, keepdims: bool = False, ddof: int = 0, *, stream: Any = None) -> array:
-    """The square root of the variance."""
-    node, axes, dtype = _variance("std", a, axis, keepdims, ddof)
+def std(
+    a: array,
+    /,
+    axis: Axes = None,
+    keepdims: bool = False,
+    ddof: float = 0,
+    *,
+    correction: float | None = None,
+    stream: Any = None,
+) -> array:
+    """The square root of the variance; see ``var``."""
+    check_stream("std", stream)
+    node, axes, dtype = _variance("std", a, axis, ddof if correction is None else correction)
     return _finish(cast(p.sqrt(node), dtype), axes, keepdims)
 
 
 def median(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any = None) -> array:
     """The middle element over the given axes (None for all), or the mean of the middle two."""
+    check_stream("median", stream)
     node = array_node("median", a)
     axes = normalize_axes("median", axis, node.ndim)
     if not axes and node.ndim:
@@ -238,6 +285,7 @@ def softmax(a: array, /, axis: Axes = None, *, precise: bool = False, stream: An
     >>> mx.softmax(mx.array([0.0, 0.0]))
     array([0.5, 0.5], dtype=float32)
     """
+    check_stream("softmax", stream)
     node = array_node("softmax", a)
     axes = normalize_axes("softmax", axis, node.ndim)
     if not axes:
@@ -255,6 +303,7 @@ def logsumexp(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream:
     >>> mx.logsumexp(mx.array([1000.0, 1000.0]))
     array(1000.69, dtype=float32)
     """
+    check_stream("logsumexp", stream)
     node = array_node("logsumexp", a)
     axes = normalize_axes("logsumexp", axis, node.ndim)
     if node.size == 0:
@@ -269,6 +318,7 @@ def logsumexp(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream:
 # --- comparison of whole arrays ---------------------------------------------------------------------------------------
 def array_equal(a: array | float, b: array | float, equal_nan: bool = False, stream: Any = None) -> array:
     """Whether two arrays have one shape and equal elements; NaN equals NaN only with ``equal_nan``."""
+    check_stream("array_equal", stream)
     x, y = pair("array_equal", a, b)
     if x.shape != y.shape:
         return wrap(constant(False, bool_))
@@ -289,6 +339,10 @@ def allclose(
     stream: Any = None,
 ) -> array:
     """Whether all elements are close in the sense of ``isclose``."""
+    check_stream("allclose", stream)
+    expect("allclose", float, rtol=rtol, atol=atol)
+    for x in (a, b):
+        array_node("allclose", x)
     return all(wrap(record_isclose(*pair("allclose", a, b), rtol, atol, equal_nan)))
 
 
@@ -303,6 +357,9 @@ def trace(
     stream: Any = None,
 ) -> array:
     """The sum along a diagonal; ``dtype`` is the type of the sum."""
+    check_stream("trace", stream)
+    expect("trace", int, offset=offset, axis1=axis1, axis2=axis2)
+    expect("trace", Dtype | None, dtype=dtype)
     node = record_diagonal("trace", array_node("trace", a), offset, axis1, axis2)
     if dtype is not None:
         node = cast(node, dtype)

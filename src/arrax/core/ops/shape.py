@@ -7,9 +7,13 @@ import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from arrax.core.arguments import expect
 from arrax.core.axes import as_ints, as_shape, normalize_axes, normalize_axis
-from arrax.core.convert import array_node, as_node
-from arrax.graph.dtypes import Dtype, promote, uint8, uint16, uint32, uint64
+from arrax.core.convert import array_node, as_node, values
+from arrax.core.device import check_device, check_stream
+from arrax.graph.dtypes import Dtype, bool_, promote, uint8, uint16, uint32, uint64
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import broadcast_shapes as _common_shape
@@ -18,6 +22,7 @@ from arrax.prims import pointwise as p
 from arrax.prims import view as v
 from arrax.prims.leaf import constant, iota
 from arrax.prims.pointwise import cast
+from arrax.runtime.executor import from_numpy_array
 
 if TYPE_CHECKING:
     from arrax.core.array import array
@@ -25,8 +30,13 @@ if TYPE_CHECKING:
 Ints = int | Sequence[int]
 
 
-def astype(a: array, dtype: Dtype, /, *, stream: Any = None) -> array:
-    """``a`` in another type; floats become integers by cutting off the fraction."""
+def astype(a: array, dtype: Dtype, /, *, copy: bool = True, device: Any = None, stream: Any = None) -> array:
+    """``a`` in another type; floats become integers by cutting off the fraction.
+
+    Arrays share their memory until one is written to, so that ``copy`` makes no difference.
+    """
+    check_stream("astype", stream)
+    check_device("astype", device)
     if not isinstance(dtype, Dtype):
         raise TypeError(f"[astype] expected a dtype such as mx.float32, got {dtype!r}: pass one of mx's types")
     return wrap(cast(array_node("astype", a), dtype))
@@ -39,9 +49,15 @@ def view(a: array, dtype: Dtype, stream: Any = None) -> array:
     >>> mx.array([1.0]).view(mx.uint32)
     array([1065353216], dtype=uint32)
     """
+    check_stream("view", stream)
+    expect("view", Dtype, dtype=dtype)
     node = as_node("view", a)
     if dtype is node.dtype:
         return wrap(node)
+    if bool_ in (dtype, node.dtype):  # a truth value is a byte, but not every byte is one
+        if dtype is bool_:
+            return wrap(p.not_equal(view(wrap(node), uint8)._node, constant(0, uint8)))
+        node = cast(node, uint8)
     if dtype.size == node.dtype.size:
         return wrap(p.bitcast(node, dtype))
     if not node.shape:
@@ -103,12 +119,15 @@ def record_reshape(node: Node, shape: Any) -> Node:
     return v.reshape(node, sizes)
 
 
-def reshape(a: array, /, shape: Sequence[int], *, stream: Any = None) -> array:
+def reshape(a: array, /, shape: Sequence[int], *, copy: bool | None = None, stream: Any = None) -> array:
     """The elements of ``a`` in row-major order in another shape; one size may be -1 and is what is left.
+
+    Arrays share their memory until one is written to, so that ``copy`` makes no difference.
 
     Raises:
         ValueError: where the number of elements differs.
     """
+    check_stream("reshape", stream)
     node = array_node("reshape", a)
     if isinstance(shape, int):
         raise TypeError(f"[reshape] expected a sequence of sizes, got {shape}: pass a tuple")
@@ -117,6 +136,8 @@ def reshape(a: array, /, shape: Sequence[int], *, stream: Any = None) -> array:
 
 def flatten(a: array, /, start_axis: int = 0, end_axis: int = -1, *, stream: Any = None) -> array:
     """The axes from ``start_axis`` to ``end_axis`` (inclusive) as one; what lies outside is clamped."""
+    check_stream("flatten", stream)
+    expect("flatten", int, start_axis=start_axis, end_axis=end_axis)
     node = array_node("flatten", a)
     n = node.ndim
     if n == 0:
@@ -133,6 +154,8 @@ def flatten(a: array, /, start_axis: int = 0, end_axis: int = -1, *, stream: Any
 
 def unflatten(a: array, /, axis: int, shape: Sequence[int], *, stream: Any = None) -> array:
     """One axis as several of the given sizes, of which one may be -1."""
+    check_stream("unflatten", stream)
+    expect("unflatten", tuple, shape=shape)
     node = array_node("unflatten", a)
     sizes = as_ints("unflatten", shape, "the shape")
     if not sizes:
@@ -148,6 +171,7 @@ def unflatten(a: array, /, axis: int, shape: Sequence[int], *, stream: Any = Non
 
 def squeeze(a: array, /, axis: Ints | None = None, *, stream: Any = None) -> array:
     """Without the given axes, which must have size 1; None for all of size 1."""
+    check_stream("squeeze", stream)
     node = array_node("squeeze", a)
     if axis is None:
         return wrap(v.reshape(node, tuple(n for n in node.shape if n != 1)))
@@ -173,8 +197,11 @@ def insert_axes(node: Node, axes: tuple[int, ...]) -> Node:
 
 def expand_dims(a: array, /, axis: Ints, *, stream: Any = None) -> array:
     """With axes of size 1 at the given positions of the result."""
+    check_stream("expand_dims", stream)
     node = array_node("expand_dims", a)
     count = len(axis) if isinstance(axis, list | tuple) else 1
+    if axis is None:
+        raise TypeError("[expand_dims] expected an axis, got None: say where the new one is to be")
     return wrap(insert_axes(node, normalize_axes("expand_dims", axis, node.ndim + count)))
 
 
@@ -187,16 +214,19 @@ def _at_least(op: str, arrays: tuple[array, ...], shape_of: Any) -> Any:
 
 def atleast_1d(*arys: array, stream: Any = None) -> array | list[array]:
     """Scalars as arrays with one axis; a list for several arguments."""
+    check_stream("atleast_1d", stream)
     return _at_least("atleast_1d", arys, lambda s: s or (1,))
 
 
 def atleast_2d(*arys: array, stream: Any = None) -> array | list[array]:
     """Arrays with fewer than two axes as rows; a list for several arguments."""
+    check_stream("atleast_2d", stream)
     return _at_least("atleast_2d", arys, lambda s: s if len(s) >= 2 else (1, *s) if s else (1, 1))
 
 
 def atleast_3d(*arys: array, stream: Any = None) -> array | list[array]:
     """Arrays with fewer than three axes with axes added: (n,) as (1, n, 1), (m, n) as (m, n, 1)."""
+    check_stream("atleast_3d", stream)
     shapes = {0: lambda s: (1, 1, 1), 1: lambda s: (1, *s, 1), 2: lambda s: (*s, 1)}
     return _at_least("atleast_3d", arys, lambda s: shapes.get(len(s), lambda s: s)(s))
 
@@ -204,9 +234,11 @@ def atleast_3d(*arys: array, stream: Any = None) -> array | list[array]:
 # --- order of axes ----------------------------------------------------------------------------------------------------
 def transpose(a: array, /, axes: Sequence[int] | None = None, *, stream: Any = None) -> array:
     """The axes in the given order; None to reverse them."""
+    check_stream("transpose", stream)
     node = array_node("transpose", a)
     if axes is None:
         return wrap(v.transpose(node, tuple(range(node.ndim))[::-1]))
+    expect("transpose", tuple, axes=axes)
     if len(axes) != node.ndim:
         raise ValueError(f"[transpose] expected {node.ndim} axes, got {len(axes)}: name every axis once")
     order = tuple(normalize_axis("transpose", i, node.ndim) for i in axes)
@@ -217,11 +249,13 @@ def transpose(a: array, /, axes: Sequence[int] | None = None, *, stream: Any = N
 
 def permute_dims(a: array, /, axes: Sequence[int] | None = None, *, stream: Any = None) -> array:
     """Another name of ``transpose``."""
+    check_stream("permute_dims", stream)
     return transpose(a, axes)
 
 
 def matrix_transpose(a: array, /, *, stream: Any = None) -> array:
     """The last two axes exchanged. Raises ValueError below two dimensions."""
+    check_stream("matrix_transpose", stream)
     node = array_node("matrix_transpose", a)
     if node.ndim < 2:
         raise ValueError(f"[matrix_transpose] expected at least 2 dimensions, got {node.ndim}: reshape the array")
@@ -230,6 +264,7 @@ def matrix_transpose(a: array, /, *, stream: Any = None) -> array:
 
 def swapaxes(a: array, /, axis1: int, axis2: int, *, stream: Any = None) -> array:
     """Two axes exchanged."""
+    check_stream("swapaxes", stream)
     node = array_node("swapaxes", a)
     i, j = normalize_axis("swapaxes", axis1, node.ndim), normalize_axis("swapaxes", axis2, node.ndim)
     order = list(range(node.ndim))
@@ -237,20 +272,35 @@ def swapaxes(a: array, /, axis1: int, axis2: int, *, stream: Any = None) -> arra
     return wrap(v.transpose(node, tuple(order)))
 
 
-def moveaxis(a: array, /, source: int, destination: int, *, stream: Any = None) -> array:
-    """One axis moved to another position."""
+def moveaxis(a: array, /, source: Ints, destination: Ints, *, stream: Any = None) -> array:
+    """One axis, or each of several, moved to another position."""
+    check_stream("moveaxis", stream)
     node = array_node("moveaxis", a)
-    i, j = normalize_axis("moveaxis", source, node.ndim), normalize_axis("moveaxis", destination, node.ndim)
-    return wrap(v.move_axis(node, i, j))
+    if isinstance(source, int) and isinstance(destination, int):
+        i, j = normalize_axis("moveaxis", source, node.ndim), normalize_axis("moveaxis", destination, node.ndim)
+        return wrap(v.move_axis(node, i, j))
+    places = [
+        tuple(normalize_axis("moveaxis", i, node.ndim) for i in as_ints("moveaxis", axes, "axes"))
+        for axes in (source, destination)
+    ]
+    if len(places[0]) != len(places[1]) or any(len(set(axes)) != len(axes) for axes in places):
+        raise ValueError(
+            f"[moveaxis] expected a destination for every axis, each once, got {source} and {destination}: "
+            "pass as many, all different"
+        )
+    order = [i for i in range(node.ndim) if i not in places[0]]
+    for j, i in sorted(zip(places[1], places[0], strict=True)):
+        order.insert(j, i)
+    return wrap(v.transpose(node, tuple(order)))
 
 
 def flip(a: array, /, axis: Ints | None = None, *, stream: Any = None) -> array:
     """The elements along the given axes (None for all) in reverse order."""
+    check_stream("flip", stream)
     node = array_node("flip", a)
-    axes = (
-        axis if axis is None or isinstance(axis, int) else tuple({normalize_axis("flip", i, node.ndim) for i in axis})
-    )
-    return wrap(v.flip(node, normalize_axes("flip", axes, node.ndim)))
+    if isinstance(axis, list | tuple):
+        axis = tuple({normalize_axis("flip", i, node.ndim) for i in axis})
+    return wrap(v.flip(node, normalize_axes("flip", axis, node.ndim)))
 
 
 # --- broadcasting -----------------------------------------------------------------------------------------------------
@@ -266,11 +316,14 @@ def record_broadcast(op: str, node: Node, shape: Shape) -> Node:
 
 def broadcast_to(a: array | float, /, shape: Sequence[int], *, stream: Any = None) -> array:
     """``a`` repeated along axes of size 1, and along new ones in front."""
+    check_stream("broadcast_to", stream)
+    expect("broadcast_to", tuple, shape=shape)
     return wrap(record_broadcast("broadcast_to", as_node("broadcast_to", a), as_shape("broadcast_to", shape)))
 
 
 def broadcast_arrays(*arrays: array, stream: Any = None) -> list[array]:
     """All arrays broadcast to their common shape."""
+    check_stream("broadcast_arrays", stream)
     nodes = [array_node("broadcast_arrays", a) for a in arrays]
     shape = _common_shape("broadcast_arrays", *(n.shape for n in nodes)) if nodes else ()
     return [wrap(v.broadcast(n, shape)) for n in nodes]
@@ -290,6 +343,9 @@ def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
 
 # --- joining ----------------------------------------------------------------------------------------------------------
 def _common_type(op: str, arrays: Sequence[array]) -> list[Node]:
+    if isinstance(arrays, Handle):  # the parts along its first axis
+        arrays = list(arrays)
+    expect(op, tuple, arrays=arrays)
     nodes = [array_node(op, a) for a in arrays]
     if not nodes:
         raise ValueError(f"[{op}] expected at least one array, got none: pass a list of arrays")
@@ -310,6 +366,7 @@ def concatenate(arrays: list[array], axis: int | None = 0, *, stream: Any = None
     Raises:
         ValueError: where shapes differ elsewhere.
     """
+    check_stream("concatenate", stream)
     nodes = _common_type("concatenate", arrays)
     if axis is None:
         return wrap(record_concatenate([v.reshape(n, (n.size,)) for n in nodes], 0))
@@ -324,6 +381,7 @@ def concatenate(arrays: list[array], axis: int | None = 0, *, stream: Any = None
 
 def stack(arrays: list[array], axis: int | None = 0, *, stream: Any = None) -> array:
     """Arrays of one shape joined along a new axis."""
+    check_stream("stack", stream)
     nodes = _common_type("stack", arrays)
     shape = nodes[0].shape
     for n in nodes:
@@ -339,6 +397,8 @@ def meshgrid(
     *arrays: array, sparse: bool | None = False, indexing: str | None = "xy", stream: Any = None
 ) -> tuple[array, ...]:
     """Coordinate arrays of a grid from the coordinates along each axis; 'xy' exchanges the first two axes."""
+    check_stream("meshgrid", stream)
+    expect("meshgrid", str | None, indexing=indexing)
     if indexing not in ("xy", "ij"):
         raise ValueError(f"[meshgrid] expected indexing 'xy' or 'ij', got {indexing!r}: choose one of them")
     nodes = [array_node("meshgrid", a) for a in arrays]
@@ -371,12 +431,14 @@ def split(a: array, /, indices_or_sections: Ints, axis: int = 0, *, stream: Any 
     >>> mx.split(mx.array([1, 2, 3]), [1])
     [array([1], dtype=int32), array([2, 3], dtype=int32)]
     """
+    check_stream("split", stream)
     node = array_node("split", a)
     axis = normalize_axis("split", axis, node.ndim)
     n = node.shape[axis]
     if isinstance(indices_or_sections, list | tuple):
         cuts = [min(max(i + n if i < 0 else i, 0), n) for i in as_ints("split", indices_or_sections, "positions")]
         return [wrap(record_slice_axis(node, axis, i, j)) for i, j in zip([0, *cuts], [*cuts, n], strict=True)]
+    expect("split", int, indices_or_sections=indices_or_sections)
     sections = operator.index(indices_or_sections)  # type: ignore[arg-type]
     if sections <= 0:
         raise ValueError(f"[split] expected at least one section, got {sections}: pass a positive number")
@@ -390,6 +452,7 @@ def split(a: array, /, indices_or_sections: Ints, axis: int = 0, *, stream: Any 
 
 def unstack(x: array, /, *, axis: int = 0, stream: Any = None) -> tuple[array, ...]:
     """The parts of the array along an axis, without it."""
+    check_stream("unstack", stream)
     node = array_node("unstack", x)
     axis = normalize_axis("unstack", axis, node.ndim)
     return tuple(wrap(drop_axes(record_slice_axis(node, axis, i, i + 1), (axis,))) for i in range(node.shape[axis]))
@@ -398,6 +461,7 @@ def unstack(x: array, /, *, axis: int = 0, stream: Any = None) -> tuple[array, .
 # --- repetition -------------------------------------------------------------------------------------------------------
 def tile(a: array, reps: Ints, /, *, stream: Any = None) -> array:
     """The array repeated as a whole, ``reps`` times along each axis; both are filled up with ones in front."""
+    check_stream("tile", stream)
     node = array_node("tile", a)
     counts = as_ints("tile", reps, "repetitions")
     n = max(node.ndim, len(counts))
@@ -410,13 +474,28 @@ def tile(a: array, reps: Ints, /, *, stream: Any = None) -> array:
     return wrap(v.reshape(spread, tuple(r * s for r, s in zip(counts, shape, strict=True))))
 
 
-def repeat(array: array, repeats: int, axis: int | None = None, *, stream: Any = None) -> array:
-    """Each element repeated ``repeats`` times along an axis; None to flatten first."""
+def repeat(array: array, repeats: int | array, axis: int | None = None, *, stream: Any = None) -> array:
+    """Each element repeated ``repeats`` times along an axis; None to flatten first.
+
+    An array has a number for each element; it is evaluated, as the size of the result depends on it.
+    """
+    check_stream("repeat", stream)
     node = array_node("repeat", array)
-    repeats = operator.index(repeats)
     if axis is None:
         node, axis = v.reshape(node, (node.size,)), 0
     axis = normalize_axis("repeat", axis, node.ndim)
+    if isinstance(repeats, Handle) and repeats._node.shape:
+        counts = values(repeats._node)
+        if counts.dtype.kind not in "iu" or counts.shape not in ((1,), (node.shape[axis],)) or (counts < 0).any():
+            raise ValueError(
+                f"[repeat] expected {node.shape[axis]} integers of at least 0, got {repeats._node.dtype.name} of shape "
+                f"{list(counts.shape)}: pass one for every element"
+            )
+        positions = np.repeat(np.arange(node.shape[axis], dtype=np.int32), counts)
+        return wrap(gather.take(node, from_numpy_array(positions), axis))
+    if not isinstance(repeats, Handle):
+        expect("repeat", int, repeats=repeats)
+    repeats = operator.index(repeats)
     if repeats < 0:
         raise ValueError(f"[repeat] expected repeats of at least 0, got {repeats}: pass another number")
     shape = node.shape
@@ -425,8 +504,9 @@ def repeat(array: array, repeats: int, axis: int | None = None, *, stream: Any =
     return wrap(v.reshape(spread, (*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :])))
 
 
-def roll(a: array, shift: Ints, axis: Ints | None = None, /, *, stream: Any = None) -> array:
+def roll(a: array, /, shift: Ints, axis: Ints | None = None, *, stream: Any = None) -> array:
     """Elements moved along the axes, those that leave at one end entering at the other; None to move them flat."""
+    check_stream("roll", stream)
     node = array_node("roll", a)
     shifts = as_ints("roll", shift, "shifts")
     if axis is None:
@@ -469,6 +549,9 @@ def as_strided(
     Raises:
         ValueError: where shape and strides differ in length, or reach outside the array.
     """
+    check_stream("as_strided", stream)
+    expect("as_strided", int, offset=offset)
+    expect("as_strided", tuple | None, shape=shape, strides=strides)
     node = array_node("as_strided", a)
     sizes = node.shape if shape is None else as_shape("as_strided", tuple(shape))
     if strides is None:
@@ -490,11 +573,15 @@ def as_strided(
 
 def contiguous(a: array, /, allow_col_major: bool = False, *, stream: Any = None) -> array:
     """``a`` in row-major order, in which every evaluated array is."""
+    check_stream("contiguous", stream)
     return wrap(array_node("contiguous", a))
 
 
 def depends(inputs: array | Sequence[array], dependencies: array | Sequence[array]) -> Any:
     """The inputs, computed only after the dependencies have been."""
+    for name, value in (("inputs", inputs), ("dependencies", dependencies)):
+        if not isinstance(value, Handle):
+            expect("depends", tuple, **{name: value})
     waits = [dependencies] if isinstance(dependencies, Handle) else list(dependencies)
     nodes = [array_node("depends", d) for d in waits]
     if isinstance(inputs, Handle):
