@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench compare clean
+.PHONY: help demo test test-all lint bench compare docs clean
 
 help:
 	@echo "make demo      train a small Llama on the standard library's source and let it write (about 2 minutes)"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint      ruff and mypy"
 	@echo "make bench     measure what Arrax costs on this machine: overheads, compiling, memory, workloads"
 	@echo "make compare   time the workloads on Apple's MLX, then on Arrax"
+	@echo "make docs      the documentation as a site, in build/site"
 	@echo "make clean     remove the virtual environment and the caches"
 
 # The stamp is renewed whenever pyproject.toml changes; an environment that exists is reused.
@@ -46,6 +47,12 @@ bench: $(READY)
 compare: $(READY)
 	$(PY) benchmarks/workloads.py --json build/mlx.json $(ARGS)
 	$(PY) -m arrax run benchmarks/workloads.py --against build/mlx.json $(ARGS)
+
+# Every warning is an error.
+docs: $(READY)
+	$(PY) -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	@echo "open build/site/index.html, or, to search as well: $(PY) -m http.server -d build/site"
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
