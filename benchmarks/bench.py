@@ -203,7 +203,7 @@ def plan() -> list[Figure]:
 
     result = []
     for name, make in {"a chain of 500 operations": chain, "a transformer's gradient": step}.items():
-        outputs = inlined([a._node for a in trees.arrays(make())])
+        outputs = inlined([a._node for a in trees.arrays(make())])[0]
         order = needed(outputs)
         wanted = [n for n in dict.fromkeys(outputs) if n.buffer is None]
         seconds = median(partial(build, order, wanted), 2)
