@@ -1,12 +1,15 @@
 """Every layer against the same one of MLX: printing, first weights, output and gradients."""
 
+import mlx.core as apple
 import mlx.nn as apple_nn
 import numpy as np
 import pytest
 
 import arrax.core as mx
 import arrax.nn as nn
-from arrax.utils import tree_flatten
+from arrax.compiler.kernel import format_kernel
+from arrax.runtime import cpu, executor
+from arrax.utils import tree_flatten, tree_map
 
 
 def normal(*shape):
@@ -105,6 +108,21 @@ CASES = [
     ("nn.HardShrink(0.3)", normal(9)),
     ("nn.Softshrink(0.3)", normal(9)),
     ("nn.GLU(0)", normal(4, 3)),
+    ("nn.RNN(3, 4)", normal(5, 3), normal(2, 4)),
+    ("nn.GRU(3, 4)", normal(2, 1, 3), normal(4)),
+    ("nn.LSTM(3, 4)", normal(2, 5, 3), normal(2, 4), normal(2, 4)),
+    ("nn.Upsample(2)", normal(1, 3, 4, 2)),
+    ("nn.Upsample([1.3, 0.7])", normal(1, 5, 7, 2)),
+    ("nn.Upsample((2, 1.5), mode='linear')", normal(1, 3, 4, 2)),
+    ("nn.Upsample(2.5, 'linear', align_corners=True)", normal(1, 4, 2)),
+    ("nn.Upsample(0.4, 'linear', antialias=True)", normal(1, 7, 5, 1)),
+    ("nn.Upsample((2, 0.5), 'cubic')", normal(1, 5, 6, 2)),
+    ("nn.Upsample(1.7, 'cubic', True)", normal(2, 5, 2)),
+    ("nn.Upsample((1.5, 0.4), 'cubic', antialias=True)", normal(1, 4, 9, 2)),
+    ("nn.AllToShardedLinear(4, 3)", normal(2, 4)),
+    ("nn.ShardedToAllLinear(4, 3, bias=False)", normal(2, 4)),
+    ("nn.FullyShardedModule(nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)))", normal(2, 4)),
+    ("nn.fully_shard(nn.Linear(4, 3))", normal(2, 4)),
 ]
 
 
@@ -115,12 +133,8 @@ def without_addresses(text):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case[0][3:])
 def test_layer(oracle, case):
     source, *make_inputs = case
-    random = np.random.default_rng(0)
-    inputs = [mx.array(make(random)) for make in make_inputs]
-    mx.random.seed(0)
-    ours = eval(source, {"nn": nn})
-    oracle.core.random.seed(0)
-    theirs = eval(source, {"nn": apple_nn})
+    inputs = inputs_of(make_inputs)
+    ours, theirs = build(source)
     oracle.same(ours.parameters(), theirs.parameters())
     if "RNN" not in source:
         assert repr(ours) == repr(theirs)
@@ -148,22 +162,78 @@ def test_layer(oracle, case):
     oracle.same(*arrays)
 
 
-def test_every_public_name_exists():
-    # What works over several machines, and quantized inputs.
-    missing = {
-        "AllToShardedLinear",
-        "FullyShardedModule",
-        "QuantizedAllToShardedLinear",
-        "QuantizedShardedToAllLinear",
-        "ShardedToAllLinear",
-        "fully_shard",
-        "QQLinear",
-        "Upsample",
-    }
-    modules = {name for name in dir(apple_nn) if type(getattr(apple_nn, name)) is type(nn)} - {"init", "losses"}
-    public = {name for name in dir(apple_nn) if not name.startswith("_")} - modules
-    assert public - set(nn.__all__) == missing
-    assert set(nn.__all__) - public == set()
+def build(source):
+    """The same layer twice."""
+    mx.random.seed(0)
+    ours = eval(source, {"nn": nn})
+    apple.random.seed(0)
+    return ours, eval(source, {"nn": apple_nn})
+
+
+def inputs_of(make_inputs):
+    random = np.random.default_rng(0)
+    return [mx.array(make(random)) for make in make_inputs]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0][3:])
+def test_compiled_and_vectorised_evaluation(oracle, monkeypatch, case):
+    monkeypatch.setattr(executor, "SMALL", 0)
+    source, *make_inputs = case
+    ours, theirs = build(source)
+    ours.eval(), theirs.eval()
+    inputs = inputs_of(make_inputs)
+    others = [mx.roll(x, 1) for x in inputs]
+    expected = [theirs(*oracle.give(x)) for x in (inputs, others)]
+    result = mx.compile(lambda *inputs: ours(*inputs))(*inputs)
+    oracle.same(result, expected[0], rtol=1e-4, atol=2e-5)
+    results = mx.vmap(lambda *inputs: ours(*inputs))(*map(mx.stack, zip(inputs, others, strict=True)))
+    for i in range(2):
+        oracle.same(tree_map(lambda y, i=i: y[i], results), expected[i], rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case[0][3:])
+def test_bfloat16(oracle, case):
+    source, *make_inputs = case
+    ours, theirs = build(source)
+    ours.set_dtype(mx.bfloat16), theirs.set_dtype(apple.bfloat16)
+    inputs = [x.astype(mx.bfloat16) if x.dtype == mx.float32 else x for x in inputs_of(make_inputs)]
+    given = [oracle.give(x.astype(mx.float32)).astype(apple.bfloat16) if x.dtype == mx.bfloat16 else x for x in inputs]
+    oracle.same(ours(*inputs), theirs(*oracle.give(given)), rtol=2e-2, atol=3e-2)
+
+
+@pytest.mark.parametrize("source", ["nn.RNN(3, 4)", "nn.GRU(3, 4)", "nn.LSTM(3, 4)"])
+def test_transforms_of_recurrences(oracle, source):
+    ours, theirs = build(source)
+    x, v = inputs_of([normal(3, 2, 4, 3)] * 2)
+
+    def run(mx, layer, x, v):
+        def hidden(x):
+            y = layer(x)
+            return y[0] if isinstance(y, tuple) else y
+
+        gradient = mx.grad(lambda x: (hidden(x) ** 2).sum())
+        second = mx.grad(lambda x: (gradient(x) * v).sum())(x)
+        return mx.jvp(hidden, [x], [v]), mx.vmap(gradient, in_axes=1)(x), second, mx.checkpoint(hidden)(x)
+
+    oracle.same(run(mx, ours, x, v), run(apple, theirs, oracle.give(x), oracle.give(v)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("source", ["nn.RNN(3, 4)", "nn.GRU(3, 4)", "nn.LSTM(3, 4)"])
+def test_long_sequences_need_few_kernels(monkeypatch, source):
+    monkeypatch.setattr(executor, "SMALL", 0)
+    texts = []
+
+    def spied(kernel):
+        texts.append(format_kernel(kernel))
+        return texts[-1]
+
+    monkeypatch.setattr(cpu, "format_kernel", spied)
+    layer = eval(source, {"nn": nn})
+    gradient = mx.compile(nn.value_and_grad(layer, lambda x: mx.tanh(tree_flatten(layer(x))[0][1]).sum()))
+    mx.eval(gradient(mx.ones((2, 24, 3))))
+    assert len(set(texts)) < 50
+    # A step is some kernels and a product each way.
+    assert len(texts) < 24 * 12
 
 
 @pytest.mark.parametrize(
@@ -189,6 +259,26 @@ def test_every_public_name_exists():
         "nn.MaxPool2d(2)(mx.ones((4, 4)))",
         "nn.MaxPool2d(2)(mx.ones((1, 4, 4)))",
         "nn.RNN(3, 4, nonlinearity=5)",
+        "nn.LSTM(3, 4)(mx.ones((2, 0, 3)))",
+        "nn.Upsample(2, 'other')",
+        "nn.Upsample(2, antialias=True)",
+        "nn.Upsample(2, 'cubic', True, True)",
+        "nn.Upsample('a')",
+        "nn.Upsample(2)(mx.ones((2, 3)))",
+        "nn.Upsample((2, 3))(mx.ones((2, 3, 3)))",
+        "nn.Upsample(-1)(mx.ones((2, 3, 3)))",
+        "nn.Upsample(0.1)(mx.ones((2, 3, 3)))",
+        "nn.QuantizedShardedToAllLinear(64, 32, mode='mxfp4')",
+        "nn.layers.distributed.shard_linear(nn.Linear(4, 3), 'other')",
+        "nn.layers.distributed.shard_linear(nn.ReLU(), 'all-to-sharded')",
+        "nn.layers.distributed.shard_inplace(nn.Linear(4, 3), 'other')",
+        "nn.layers.distributed.shard_inplace(nn.Linear(4, 3), 'all-to-sharded', segments=2)",
+        "nn.FullyShardedModule(nn.Linear(4, 3)).as_linear(mx.ones((2, 3)))",
+        "nn.QQLinear(64, 32, mode='other')",
+        "nn.QQLinear(63, 32).eval()",
+        "nn.QQLinear.from_linear(nn.Linear(64, 32))",
+        "nn.Linear(64, 32).to_quantized(quantize_input=True)",
+        "nn.Embedding(64, 32).to_quantized(mode='nvfp4', quantize_input=True)",
         "nn.SinusoidalPositionalEncoding(5)",
         "nn.SinusoidalPositionalEncoding(0)",
         "nn.BatchNorm(4)(mx.ones((4,)))",

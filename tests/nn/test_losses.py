@@ -6,6 +6,7 @@ import pytest
 
 import arrax.core as mx
 import arrax.nn as nn
+from arrax.runtime import executor
 
 # Calls in the syntax that both frameworks share; x, y and z are arrays of the shape (4, 3), p of probabilities.
 CASES = [
@@ -75,6 +76,24 @@ def test_loss(oracle, source):
         return eval(source, variables), mx.grad(total)(variables["x"])
 
     oracle.same(run(mx, nn.losses), run(oracle.core, apple_nn.losses), rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("source", CASES)
+def test_compiled_and_half_precision(oracle, monkeypatch, source):
+    monkeypatch.setattr(executor, "SMALL", 0)
+
+    def run(mx, losses, dtype, transform):
+        variables = {
+            name: v.astype(dtype) if isinstance(v, mx.array) and name != "classes" else v
+            for name, v in names(mx, losses).items()
+        }
+        return transform(lambda x: eval(source, {**variables, "x": x}))(variables["x"])
+
+    expected = run(oracle.core, apple_nn.losses, oracle.core.float32, lambda f: f)
+    oracle.same(run(mx, nn.losses, mx.float32, mx.compile), expected, rtol=2e-5, atol=2e-6)
+    expected = run(oracle.core, apple_nn.losses, oracle.core.bfloat16, lambda f: f)
+    # The largest inputs are about 50, where neighbours in bfloat16 differ by 1/4.
+    oracle.same(run(mx, nn.losses, mx.bfloat16, lambda f: f), expected, rtol=5e-2, atol=0.125)
 
 
 @pytest.mark.parametrize(

@@ -82,15 +82,18 @@ def donations(steps: Sequence[Access], inputs: Iterable[int], results: Iterable[
     In the order in which one had better choose: those that save a copy, then inputs that few results could use.
     """
     wanted = set(results)
+    reading: dict[int, list[int]] = {i: [] for i in inputs}
+    begin: dict[int, int] = {}
+    for t, step in enumerate(steps):
+        for i in step.reads & reading.keys():
+            reading[i].append(t)
+        for o in step.writes & wanted:
+            begin.setdefault(o, t)
     found: list[tuple[bool, int, Pair]] = []
-    for i in inputs:
-        reading = [t for t, step in enumerate(steps) if i in step.reads]
-        pairs = []
-        for o in {pair[1] for t in reading for pair in steps[t].pairs if pair[0] == i} & wanted:
-            begin = next(t for t, step in enumerate(steps) if o in step.writes)
-            if all(t < begin or (i, o) in steps[t].pairs for t in reading):
-                pairs.append((i, o))
+    for i, times in reading.items():
+        candidates = {pair for t in times for pair in steps[t].pairs if pair[0] == i and pair[1] in wanted}
+        pairs = [p for p in candidates if all(t < begin[p[1]] or p in steps[t].pairs for t in times)]
         for pair in pairs:
-            saves = any(steps[t].copies and pair in steps[t].pairs for t in reading)
+            saves = any(steps[t].copies and pair in steps[t].pairs for t in times)
             found.append((not saves, len(pairs), pair))
     return [pair for _, _, pair in sorted(found)]

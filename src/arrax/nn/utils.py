@@ -6,7 +6,7 @@ from typing import Any
 
 import arrax.core as mx
 from arrax.nn.layers.base import Module
-from arrax.utils import tree_flatten, tree_map, tree_unflatten
+from arrax.utils import tree_flatten, tree_map, tree_reduce, tree_unflatten
 
 
 def value_and_grad(model: Module, fn: Callable) -> Callable:
@@ -104,6 +104,30 @@ def average_gradients(
             averaged.append((name, flat[start : start + x.size].reshape(x.shape)))
             start += x.size
     return tree_unflatten(averaged)
+
+
+def clip_grad_norm_sharded(
+    gradients: Any, max_norm: float, group: "mx.distributed.Group | None" = None
+) -> tuple[Any, mx.array]:
+    """Scale gradients down whose arrays are spread over processes, if their norm is larger than ``max_norm``.
+
+    Args:
+        gradients: a tree of this process's shares of the gradients.
+        max_norm: the largest norm, over all processes, of the result.
+        group: the processes; all by default.
+
+    Returns:
+        This process's shares of the scaled gradients, and the norm before.
+
+    >>> import arrax.core as mx
+    >>> clipped, norm = clip_grad_norm_sharded({"w": mx.array([3.0, 4.0])}, max_norm=1.0)
+    >>> norm.item()
+    5.0
+    """
+    square = tree_reduce(lambda total, g: total + mx.sum(mx.square(g)), gradients, 0.0)
+    norm = mx.sqrt(mx.distributed.all_sum(mx.array(square), group=group))
+    factor = mx.minimum(max_norm / (norm + 1e-6), 1.0)
+    return tree_map(lambda g: g * factor, gradients), norm
 
 
 def _messages(items: list[tuple[str, mx.array]], limit: int) -> list[list[tuple[str, mx.array]]]:

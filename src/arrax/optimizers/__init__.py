@@ -1,5 +1,6 @@
 """Optimizers, schedules for their hyperparameters, and gradient clipping."""
 
+from arrax.optimizers import optimizers, schedulers
 from arrax.optimizers.optimizers import (
     SGD,
     AdaDelta,
@@ -41,5 +42,7 @@ __all__ = [
     "exponential_decay",
     "join_schedules",
     "linear_schedule",
+    "optimizers",
+    "schedulers",
     "step_decay",
 ]

@@ -54,7 +54,10 @@ def pullback(
                 give(value, g)
             else:
                 parts = groups.setdefault(id(group), [None] * (len(group.inputs) - group.params[1]))
-                parts[node.params[0]] = g
+                which = node.params[0]
+                # The rule may have been handed this output, so that two nodes stand for it.
+                before = parts[which]
+                parts[which] = g if before is None else add(before, g)
             continue
         for source, part in zip(node.inputs, partials(node, g), strict=True):
             give(source, part)

@@ -1,5 +1,23 @@
 """The layers."""
 
+from arrax.nn.layers import (
+    activations,
+    base,
+    containers,
+    convolution,
+    convolution_transpose,
+    distributed,
+    dropout,
+    embedding,
+    linear,
+    normalization,
+    pooling,
+    positional_encoding,
+    quantized,
+    recurrent,
+    transformer,
+    upsample,
+)
 from arrax.nn.layers.activations import (
     CELU,
     ELU,
@@ -70,6 +88,14 @@ from arrax.nn.layers.convolution_transpose import (
     ConvTranspose2d,
     ConvTranspose3d,
 )
+from arrax.nn.layers.distributed import (
+    AllToShardedLinear,
+    FullyShardedModule,
+    QuantizedAllToShardedLinear,
+    QuantizedShardedToAllLinear,
+    ShardedToAllLinear,
+    fully_shard,
+)
 from arrax.nn.layers.dropout import (
     Dropout,
     Dropout2d,
@@ -104,6 +130,7 @@ from arrax.nn.layers.positional_encoding import (
     SinusoidalPositionalEncoding,
 )
 from arrax.nn.layers.quantized import (
+    QQLinear,
     QuantizedEmbedding,
     QuantizedLinear,
     quantize,
@@ -121,6 +148,9 @@ from arrax.nn.layers.transformer import (
     TransformerEncoder,
     TransformerEncoderLayer,
 )
+from arrax.nn.layers.upsample import (
+    Upsample,
+)
 
 __all__ = [
     "CELU",
@@ -132,6 +162,7 @@ __all__ = [
     "RNN",
     "SELU",
     "ALiBi",
+    "AllToShardedLinear",
     "AvgPool1d",
     "AvgPool2d",
     "AvgPool3d",
@@ -147,6 +178,7 @@ __all__ = [
     "Dropout2d",
     "Dropout3d",
     "Embedding",
+    "FullyShardedModule",
     "GroupNorm",
     "HardShrink",
     "HardTanh",
@@ -165,14 +197,18 @@ __all__ = [
     "Module",
     "MultiHeadAttention",
     "PReLU",
+    "QQLinear",
+    "QuantizedAllToShardedLinear",
     "QuantizedEmbedding",
     "QuantizedLinear",
+    "QuantizedShardedToAllLinear",
     "RMSNorm",
     "ReLU",
     "ReLU2",
     "ReLU6",
     "RoPE",
     "Sequential",
+    "ShardedToAllLinear",
     "SiLU",
     "Sigmoid",
     "SinusoidalPositionalEncoding",
@@ -188,8 +224,18 @@ __all__ = [
     "TransformerDecoderLayer",
     "TransformerEncoder",
     "TransformerEncoderLayer",
+    "Upsample",
+    "activations",
+    "base",
     "celu",
+    "containers",
+    "convolution",
+    "convolution_transpose",
+    "distributed",
+    "dropout",
     "elu",
+    "embedding",
+    "fully_shard",
     "gelu",
     "gelu_approx",
     "gelu_fast_approx",
@@ -198,11 +244,17 @@ __all__ = [
     "hard_tanh",
     "hardswish",
     "leaky_relu",
+    "linear",
     "log_sigmoid",
     "log_softmax",
     "mish",
+    "normalization",
+    "pooling",
+    "positional_encoding",
     "prelu",
     "quantize",
+    "quantized",
+    "recurrent",
     "relu",
     "relu2",
     "relu6",
@@ -216,4 +268,6 @@ __all__ = [
     "softsign",
     "step",
     "tanh",
+    "transformer",
+    "upsample",
 ]

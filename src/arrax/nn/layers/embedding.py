@@ -38,7 +38,23 @@ class Embedding(Module):
         return x @ self["weight"].T
 
     def to_quantized(
-        self, group_size: int | None = None, bits: int | None = None, mode: str = "affine"
+        self,
+        group_size: int | None = None,
+        bits: int | None = None,
+        mode: str = "affine",
+        quantize_input: bool = False,
     ) -> QuantizedEmbedding:
-        """A :class:`QuantizedEmbedding` with the same table; see :func:`arrax.core.quantize` for the arguments."""
+        """A :class:`QuantizedEmbedding` with the same table.
+
+        Args:
+            group_size: the number of values that share a scale.
+            bits: the number of bits of a value.
+            mode: how to quantize, see :func:`arrax.core.quantize`.
+            quantize_input: must be False: tokens are not quantized.
+
+        Raises:
+            ValueError: ``quantize_input`` is set.
+        """
+        if quantize_input:
+            raise ValueError("[Embedding] quantize_input=True is for linear layers only.")
         return QuantizedEmbedding.from_embedding(self, group_size, bits, mode=mode)

@@ -5,7 +5,7 @@ from typing import Any
 
 import arrax.core as mx
 from arrax.nn.layers.base import Module
-from arrax.nn.layers.quantized import QuantizedLinear
+from arrax.nn.layers.quantized import QQLinear, QuantizedLinear
 
 
 class Identity(Module):
@@ -52,10 +52,28 @@ class Linear(Module):
         return x @ self["weight"].T
 
     def to_quantized(
-        self, group_size: int | None = None, bits: int | None = None, mode: str = "affine"
-    ) -> QuantizedLinear:
-        """A :class:`QuantizedLinear` with the same weights; see :func:`arrax.core.quantize` for the arguments."""
-        return QuantizedLinear.from_linear(self, group_size, bits, mode=mode)
+        self,
+        group_size: int | None = None,
+        bits: int | None = None,
+        mode: str = "affine",
+        quantize_input: bool = False,
+    ) -> QuantizedLinear | QQLinear:
+        """A quantized layer with the same weights.
+
+        Args:
+            group_size: the number of values that share a scale.
+            bits: the number of bits of a value.
+            mode: how to quantize, see :func:`arrax.core.quantize`.
+            quantize_input: whether to make a :class:`QQLinear` layer, which quantizes its inputs too.
+
+        Raises:
+            ValueError: the inputs cannot be quantized in this mode.
+        """
+        if not quantize_input:
+            return QuantizedLinear.from_linear(self, group_size, bits, mode=mode)
+        if mode not in ("nvfp4", "mxfp8"):
+            raise ValueError(f"[to_quantized] quantize_input=True needs the mode 'nvfp4' or 'mxfp8', not {mode!r}.")
+        return QQLinear.from_linear(self, group_size, bits, mode=mode)
 
 
 class Bilinear(Module):

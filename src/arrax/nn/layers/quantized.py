@@ -158,12 +158,109 @@ class QuantizedEmbedding(_Quantized):
         return self._multiply(x)
 
 
+class QQLinear(Module):
+    """A linear layer, without a bias, that computes with quantized weights and quantized inputs.
+
+    In training mode the weights are kept as they are and are quantized again in every call, so that they have
+    gradients. :meth:`eval` quantizes them once and for all, and :meth:`train` dequantizes them.
+
+    Args:
+        input_dims: the number of input features, a multiple of the group size.
+        output_dims: the number of output features.
+        group_size: the number of values that share a scale; what the mode says by default.
+        bits: the number of bits of a value; what the mode says by default.
+        mode: "nvfp4" or "mxfp8", see :func:`arrax.core.quantize`.
+
+    Raises:
+        ValueError: the mode does not exist.
+
+    >>> import arrax.core as mx
+    >>> import arrax.nn as nn
+    >>> nn.QQLinear(64, 32)(mx.ones((2, 64))).shape
+    (2, 32)
+    """
+
+    def __init__(
+        self,
+        input_dims: int,
+        output_dims: int,
+        group_size: int | None = None,
+        bits: int | None = None,
+        mode: str = "nvfp4",
+    ) -> None:
+        bound = math.sqrt(1 / input_dims)
+        self._keep(mx.random.uniform(low=-bound, high=bound, shape=(output_dims, input_dims)), group_size, bits, mode)
+
+    @classmethod
+    def from_linear(
+        cls, linear_layer: Module, group_size: int | None = None, bits: int | None = None, mode: str = "nvfp4"
+    ) -> "QQLinear":
+        """A layer with the weights of a :class:`Linear` layer without a bias.
+
+        Raises:
+            NotImplementedError: the layer has a bias.
+        """
+        if "bias" in linear_layer:
+            raise NotImplementedError("[QQLinear] has no bias: pass a layer that was made with bias=False.")
+        layer = cls.__new__(cls)
+        layer._keep(linear_layer.weight, group_size, bits, mode)
+        layer.train(linear_layer.training)
+        return layer
+
+    def _keep(self, weight: mx.array, group_size: int | None, bits: int | None, mode: str) -> None:
+        Module.__init__(self)
+        self.group_size, self.bits = _resolve(group_size, bits, mode)
+        self.mode = mode
+        self.weight = weight
+        self._quantized = False
+
+    def _extra_repr(self) -> str:
+        output_dims, input_dims = self.weight.shape
+        if self._quantized:
+            input_dims = input_dims * 32 // self.bits
+        return (
+            f"input_dims={input_dims}, output_dims={output_dims}, group_size={self.group_size}, bits={self.bits}, "
+            f"mode={self.mode}"
+        )
+
+    def quantize(self) -> None:
+        """Replace the weights by quantized ones, unless they are quantized."""
+        if not self._quantized:
+            self.weight, self.scales = mx.quantize(self.weight, self.group_size, self.bits, mode=self.mode)
+            self._quantized = True
+
+    def dequantize(self) -> None:
+        """Replace quantized weights by the values that they stand for."""
+        if self._quantized:
+            self.weight = mx.dequantize(self.weight, self.scales, None, self.group_size, self.bits, self.mode)
+            del self.scales
+            self._quantized = False
+
+    def _set_training_mode(self, mode: bool) -> None:
+        super()._set_training_mode(mode)
+        if mode:
+            self.dequantize()
+        else:
+            self.quantize()
+
+    def __call__(self, x: mx.array) -> mx.array:
+        return mx.qqmm(
+            x,
+            self["weight"],
+            scales=self.get("scales"),
+            group_size=self.group_size,
+            bits=self.bits,
+            mode=self.mode,
+        )
+
+
 def quantize(
     model: Module,
     group_size: int | None = None,
     bits: int | None = None,
     *,
     mode: str = "affine",
+    quantize_input: bool = False,
     class_predicate: Callable[[str, Module], bool | dict[str, Any]] | None = None,
 ) -> None:
     """Replace layers of a model by quantized ones, in place.
@@ -173,6 +270,7 @@ def quantize(
         group_size: the number of values that share a scale.
         bits: the number of bits of a value.
         mode: how to quantize, see :func:`arrax.core.quantize`.
+        quantize_input: whether to quantize the inputs of the layers too, see :class:`QQLinear`.
         class_predicate: given the path of a leaf module and the module, whether to quantize it, or a dict of the
             arguments of its ``to_quantized`` to use instead of these. By default every module that has this method is
             quantized: :class:`Linear` and :class:`Embedding`.
@@ -198,7 +296,8 @@ def quantize(
             raise ValueError(f"[quantize] {path!r} is a {type(module).__name__}, which cannot be quantized.")
         if isinstance(choice, dict):
             return module.to_quantized(**choice)
-        return module.to_quantized(group_size=group_size, bits=bits, mode=mode)
+        options = {"quantize_input": True} if quantize_input else {}
+        return module.to_quantized(group_size=group_size, bits=bits, mode=mode, **options)
 
     leaves = model.leaf_modules()
     model.update_modules(tree_map_with_path(quantized, leaves, is_leaf=Module.is_module))

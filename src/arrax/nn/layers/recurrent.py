@@ -1,7 +1,8 @@
 """Recurrent layers. Inputs have the shape ``(N, L, D)`` or ``(L, D)``: batch, position in the sequence, feature."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import arrax.core as mx
 from arrax.nn.layers.activations import tanh
@@ -14,6 +15,92 @@ def _random(bound: float, *shape: int) -> mx.array:
 
 def _project(x: mx.array, weight: mx.array, bias: mx.array | None) -> mx.array:
     return x @ weight.T if bias is None else mx.addmm(bias, x, weight.T)
+
+
+# From the gates, from what else comes in at a position, and from the states before it: the states after it.
+Cell = Callable[[list[mx.array], list[mx.array], list[mx.array]], list[mx.array]]
+
+
+def _recurrence(cell: Cell, n_gates: int) -> Callable:
+    """A function that carries states along a sequence.
+
+    The function takes the inputs to the gates, shape ``(..., L, n_gates * H)``; a list of other inputs of the shape
+    ``(..., L, H)``; the recurrent weights, ``(n_gates * H, H)``, whose product with the first of the states is added
+    to the gates; and a list of the first states, ``(..., H)``. It returns the states at all positions, ``(..., L, H)``.
+
+    Its derivative is not what would be recorded step by step: all gates are computed again by one product, and the
+    gradient of the weights is one product too.
+    """
+
+    @mx.custom_function
+    def run(inputs: mx.array, others: list[mx.array], weight: mx.array, states: list[mx.array]) -> list[mx.array]:
+        steps = []
+        for t in range(inputs.shape[-2]):
+            gates = mx.addmm(inputs[..., t, :], states[0], weight.T)
+            states = cell(mx.split(gates, n_gates, axis=-1), [x[..., t, :] for x in others], states)
+            steps.append(states)
+        return [mx.stack(list(states), axis=-2) for states in zip(*steps, strict=True)]
+
+    @run.vjp
+    def run_vjp(primals: Sequence, cotangents: list[mx.array], outputs: list[mx.array]) -> tuple:
+        inputs, others, weight, first = primals
+        before = [
+            mx.concatenate([mx.expand_dims(x, -2), y[..., :-1, :]], axis=-2)
+            for x, y in zip(first, outputs, strict=True)
+        ]
+        gates = mx.split(mx.addmm(inputs, before[0], weight.T), n_gates, axis=-1)
+        n_inputs = n_gates + len(others)
+
+        def flat_cell(*values: mx.array) -> list[mx.array]:
+            return cell(list(values[:n_gates]), list(values[n_gates:n_inputs]), list(values[n_inputs:]))
+
+        carried = [mx.zeros_like(x) for x in first]
+        steps = []
+        for t in reversed(range(inputs.shape[-2])):
+            values = [x[..., t, :] for x in (*gates, *others, *before)]
+            wanted = [x[..., t, :] + y for x, y in zip(cotangents, carried, strict=True)]
+            gradients: list[Any] = mx.vjp(flat_cell, values, wanted)[1]
+            of_gates = mx.concatenate(gradients[:n_gates], axis=-1)
+            carried = gradients[n_inputs:]
+            carried[0] = carried[0] + of_gates @ weight
+            steps.append([of_gates, *gradients[n_gates:n_inputs]])
+        of_inputs, *of_others = (mx.stack(list(step[::-1]), axis=-2) for step in zip(*steps, strict=True))
+        of_weight = of_inputs.reshape(-1, weight.shape[0]).T @ before[0].reshape(-1, weight.shape[1])
+        return of_inputs, of_others, of_weight, carried
+
+    return run
+
+
+def _start(inputs: mx.array, size: int, *states: mx.array | None) -> tuple[mx.array, list[mx.array]]:
+    """The inputs and the first states, zeros where they are not given, with the same axes before the sequence's.
+
+    Raises:
+        ValueError: the sequence is empty.
+    """
+    if inputs.shape[-2] == 0:
+        raise ValueError("[recurrent] expected a sequence of at least one position, got an empty one.")
+    batch = mx.broadcast_shapes(inputs.shape[:-2], *(state.shape[:-1] for state in states if state is not None))
+    first = [
+        mx.zeros((*batch, size), inputs.dtype) if state is None else mx.broadcast_to(state, (*batch, size))
+        for state in states
+    ]
+    return mx.broadcast_to(inputs, (*batch, *inputs.shape[-2:])), first
+
+
+def _gru_cell(gates: list[mx.array], others: list[mx.array], states: list[mx.array]) -> list[mx.array]:
+    r, z, recurrent = mx.sigmoid(gates[0]), mx.sigmoid(gates[1]), gates[2]
+    n = mx.tanh(others[0] + r * recurrent)
+    return [(1 - z) * n + z * states[0]]
+
+
+def _lstm_cell(gates: list[mx.array], others: list[mx.array], states: list[mx.array]) -> list[mx.array]:
+    i, f, g, o = gates
+    cell = mx.sigmoid(f) * states[1] + mx.sigmoid(i) * mx.tanh(g)
+    return [mx.sigmoid(o) * mx.tanh(cell), cell]
+
+
+_run_gru = _recurrence(_gru_cell, 3)
+_run_lstm = _recurrence(_lstm_cell, 4)
 
 
 class RNN(Module):
@@ -51,12 +138,9 @@ class RNN(Module):
     def __call__(self, x: mx.array, hidden: mx.array | None = None) -> mx.array:
         """The hidden states of all positions, from the first state ``hidden`` (zero by default)."""
         x = _project(x, self.Wxh, self.bias)
-        states = []
-        for t in range(x.shape[-2]):
-            inputs = x[..., t, :]
-            hidden = self.nonlinearity(inputs if hidden is None else mx.addmm(inputs, hidden, self.Whh.T))
-            states.append(hidden)
-        return mx.stack(states, axis=-2)
+        run = _recurrence(lambda gates, others, states: [self.nonlinearity(gates[0])], 1)
+        x, first = _start(x, self.hidden_size, hidden)
+        return run(x, [], self.Whh, first)[0]
 
 
 class GRU(Module):
@@ -89,23 +173,12 @@ class GRU(Module):
 
     def __call__(self, x: mx.array, hidden: mx.array | None = None) -> mx.array:
         """The hidden states of all positions, from the first state ``hidden`` (zero by default)."""
-        x = _project(x, self.Wx, self.b)
-        n_gates = 2 * self.hidden_size
-        states = []
-        for t in range(x.shape[-2]):
-            gates, candidate = x[..., t, :n_gates], x[..., t, n_gates:]
-            recurrent = self.bhn
-            if hidden is not None:
-                projected = hidden @ self.Wh.T
-                gates = gates + projected[..., :n_gates]
-                recurrent = projected[..., n_gates:]
-                if self.bhn is not None:
-                    recurrent = recurrent + self.bhn
-            r, z = mx.split(mx.sigmoid(gates), 2, axis=-1)
-            n = mx.tanh(candidate if recurrent is None else candidate + r * recurrent)
-            hidden = (1 - z) * n if hidden is None else (1 - z) * n + z * hidden
-            states.append(hidden)
-        return mx.stack(states, axis=-2)
+        x, first = _start(_project(x, self.Wx, self.b), self.hidden_size, hidden)
+        gates, candidate = mx.split(x, [2 * self.hidden_size], axis=-1)
+        # The candidate's product with the hidden state is not added to its input but has its own bias.
+        own = mx.zeros_like(candidate) if self.bhn is None else mx.broadcast_to(self.bhn, candidate.shape)
+        gates = mx.concatenate([gates, own], axis=-1)
+        return _run_gru(gates, [candidate], self.Wh, first)[0]
 
 
 class LSTM(Module):
@@ -142,16 +215,6 @@ class LSTM(Module):
         self, x: mx.array, hidden: mx.array | None = None, cell: mx.array | None = None
     ) -> tuple[mx.array, mx.array]:
         """The hidden states and the cell states of all positions, from the first ones (zero by default)."""
-        x = _project(x, self.Wx, self.bias)
-        hiddens, cells = [], []
-        for t in range(x.shape[-2]):
-            gates = x[..., t, :]
-            if hidden is not None:
-                gates = mx.addmm(gates, hidden, self.Wh.T)
-            i, f, g, o = mx.split(gates, 4, axis=-1)
-            update = mx.sigmoid(i) * mx.tanh(g)
-            cell = update if cell is None else mx.sigmoid(f) * cell + update
-            hidden = mx.sigmoid(o) * mx.tanh(cell)
-            hiddens.append(hidden)
-            cells.append(cell)
-        return mx.stack(hiddens, axis=-2), mx.stack(cells, axis=-2)
+        x, first = _start(_project(x, self.Wx, self.bias), self.hidden_size, hidden, cell)
+        hiddens, cells = _run_lstm(x, [], self.Wh, first)
+        return hiddens, cells
