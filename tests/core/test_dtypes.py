@@ -26,7 +26,6 @@ mx.finfo(mx.float64).bits
 mx.result_type(mx.int32, mx.float16)
 mx.result_type(a, f)
 mx.result_type()
-mx.result_type(a, 1.0)
 mx.can_cast(mx.int32, mx.float32)
 mx.can_cast(mx.float32, mx.int32)
 mx.can_cast(a, mx.int64)

@@ -4,8 +4,9 @@ Functions record what is to be computed; ``eval``, printing and conversion to Py
 """
 
 from arrax import __version__
-from arrax.core import distributed, fast, fft, linalg, random
+from arrax.core import cuda, distributed, fast, fft, linalg, metal, random
 from arrax.core.array import array
+from arrax.core.convert import ArrayLike
 from arrax.core.device import (
     Device,
     DeviceType,
@@ -61,11 +62,13 @@ from arrax.core.dtypes import (
     unsignedinteger,
 )
 from arrax.core.evaluation import async_eval, eval
+from arrax.core.export import FunctionExporter, export_function, export_to_dot, exporter, import_function
 from arrax.core.indexing import ArrayAt, ArrayIterator
-from arrax.core.io import load, save, save_safetensors, savez, savez_compressed
+from arrax.core.io import load, save, save_gguf, save_safetensors, savez, savez_compressed
 from arrax.core.memory import (
     clear_cache,
     get_active_memory,
+    get_array_buffer_size,
     get_cache_memory,
     get_memory_limit,
     get_peak_memory,
@@ -73,6 +76,23 @@ from arrax.core.memory import (
     set_cache_limit,
     set_memory_limit,
     set_wired_limit,
+)
+from arrax.core.namespace import API_VERSION as __array_api_version__
+from arrax.core.namespace import __array_namespace_info__
+from arrax.core.ops.arrangement import (
+    append,
+    array_split,
+    column_stack,
+    dstack,
+    fliplr,
+    flipud,
+    hstack,
+    piecewise,
+    rot90,
+    select,
+    tril_indices,
+    triu_indices,
+    vstack,
 )
 from arrax.core.ops.conv import (
     conv1d,
@@ -105,6 +125,13 @@ from arrax.core.ops.create import (
     zeros_like,
 )
 from arrax.core.ops.einsum import einsum, einsum_path
+from arrax.core.ops.hadamard import hadamard_transform
+from arrax.core.ops.histograms import (
+    bincount,
+    digitize,
+    histogram,
+    histogram_bin_edges,
+)
 from arrax.core.ops.indexed import (
     diag,
     diagonal,
@@ -133,7 +160,6 @@ from arrax.core.ops.math import (
     bitwise_or,
     bitwise_xor,
     ceil,
-    clip,
     conj,
     cos,
     cosh,
@@ -171,7 +197,6 @@ from arrax.core.ops.math import (
     maximum,
     minimum,
     multiply,
-    nan_to_num,
     negative,
     not_equal,
     positive,
@@ -194,9 +219,21 @@ from arrax.core.ops.math import (
     tan,
     tanh,
     trunc,
-    where,
 )
-from arrax.core.ops.products import addmm, inner, kron, matmul, outer, tensordot, vecdot
+from arrax.core.ops.products import (
+    addmm,
+    block_masked_mm,
+    dot,
+    gather_mm,
+    inner,
+    kron,
+    matmul,
+    outer,
+    segmented_mm,
+    tensordot,
+    vdot,
+    vecdot,
+)
 from arrax.core.ops.reductions import (
     all,
     allclose,
@@ -218,7 +255,27 @@ from arrax.core.ops.reductions import (
     trace,
     var,
 )
+from arrax.core.ops.sampling import (
+    geomspace,
+    gradient,
+    interp,
+    logspace,
+    polyval,
+    trapezoid,
+)
 from arrax.core.ops.scans import cummax, cummin, cumprod, cumsum, diff, logcumsumexp
+from arrax.core.ops.selection import clip, nan_to_num, where
+from arrax.core.ops.sets import (
+    argwhere,
+    compress,
+    extract,
+    flatnonzero,
+    intersect1d,
+    isin,
+    setdiff1d,
+    setxor1d,
+    union1d,
+)
 from arrax.core.ops.shape import (
     as_strided,
     astype,
@@ -252,8 +309,56 @@ from arrax.core.ops.shape import (
     view,
 )
 from arrax.core.ops.sorting import argpartition, argsort, partition, searchsorted, sort, topk, unique
+from arrax.core.ops.special import (
+    cbrt,
+    digamma,
+    erfc,
+    exp2,
+    fmax,
+    fmin,
+    fmod,
+    gcd,
+    heaviside,
+    lcm,
+    lgamma,
+    sinc,
+)
+from arrax.core.ops.standard import (
+    copysign,
+    hypot,
+    nextafter,
+    nonzero,
+    signbit,
+    unique_all,
+    unique_counts,
+    unique_inverse,
+    unique_values,
+)
+from arrax.core.ops.statistics import (
+    average,
+    corrcoef,
+    cov,
+    nanargmax,
+    nanargmin,
+    nancumprod,
+    nancumsum,
+    nanmax,
+    nanmean,
+    nanmedian,
+    nanmin,
+    nanpercentile,
+    nanprod,
+    nanquantile,
+    nanstd,
+    nansum,
+    nanvar,
+    percentile,
+    ptp,
+    quantile,
+)
 from arrax.core.printing import PrintOptions, get_printoptions, printoptions, set_printoptions
 from arrax.core.quantization import dequantize, from_fp8, gather_qmm, quantize, quantized_matmul, to_fp8
+from arrax.core.quantized_products import gather_qqmm, qqmm
 from arrax.transforms import (
     checkpoint,
     compile,
@@ -276,11 +381,15 @@ atan2 = arctan2
 atanh = arctanh
 bitwise_left_shift = left_shift
 bitwise_right_shift = right_shift
+bool = bool_
 concat = concatenate
 conjugate = conj
+cross = linalg.cross
 cumulative_prod = cumprod
 cumulative_sum = cumsum
+matrix_norm = linalg.norm
 pow = power
+ravel = flatten
 
 e: float = 2.718281828459045
 euler_gamma: float = 0.5772156649015329
@@ -291,39 +400,49 @@ pi: float = 3.141592653589793
 
 # fmt: off
 __all__ = [
-    "ArrayAt", "ArrayIterator", "Device", "DeviceType", "Dtype", "DtypeCategory", "PrintOptions", "Stream",
-    "StreamContext", "ThreadLocalStream", "__version__", "abs", "acos", "acosh", "add", "addmm", "all", "allclose",
-    "any", "arange", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin",
-    "argpartition", "argsort", "array", "array_equal", "as_strided", "asarray", "asin", "asinh", "astype",
-    "async_eval", "atan", "atan2", "atanh", "atleast_1d", "atleast_2d", "atleast_3d", "bartlett", "bfloat16",
+    "ArrayAt", "ArrayIterator", "ArrayLike", "Device", "DeviceType", "Dtype", "DtypeCategory", "FunctionExporter",
+    "PrintOptions", "Stream", "StreamContext", "ThreadLocalStream", "__array_api_version__", "__array_namespace_info__",
+    "__version__", "abs", "acos", "acosh", "add", "addmm", "all", "allclose", "any", "append", "arange", "arccos",
+    "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "argmax", "argmin", "argpartition", "argsort",
+    "argwhere", "array", "array_equal", "array_split", "as_strided", "asarray", "asin", "asinh", "astype", "async_eval",
+    "atan", "atan2", "atanh", "atleast_1d", "atleast_2d", "atleast_3d", "average", "bartlett", "bfloat16", "bincount",
     "bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift", "bitwise_xor",
-    "blackman", "bool_", "broadcast_arrays", "broadcast_shapes", "broadcast_to", "can_cast", "ceil", "checkpoint",
-    "clear_cache", "clear_streams", "clip", "compile", "complex64", "complexfloating", "concat", "concatenate",
-    "conj", "conjugate", "contiguous", "conv1d", "conv2d", "conv3d", "conv_general", "conv_transpose1d",
-    "conv_transpose2d", "conv_transpose3d", "convolve", "cos", "cosh", "count_nonzero", "cpu", "cummax", "cummin",
-    "cumprod", "cumsum", "cumulative_prod", "cumulative_sum", "custom_function", "default_device", "default_stream",
-    "degrees", "depends", "dequantize", "device_count", "device_info", "diag", "diagonal", "diff", "disable_compile",
-    "distributed", "divide", "divmod", "e", "einsum", "einsum_path", "empty", "empty_like", "enable_compile",
-    "equal", "erf", "erfinv", "euler_gamma", "eval", "exp", "expand_dims", "expm1", "eye", "fast", "fft", "finfo",
-    "flatten", "flip", "float16", "float32", "float64", "floating", "floor", "floor_divide", "from_dlpack",
-    "from_fp8", "full", "full_like", "gather_qmm", "generic", "get_active_memory", "get_cache_memory",
-    "get_memory_limit", "get_peak_memory", "get_printoptions", "gpu", "grad", "greater", "greater_equal", "hamming",
-    "hanning", "identity", "iinfo", "imag", "inexact", "inf", "inner", "int8", "int16", "int32", "int64", "integer",
-    "is_available", "isclose", "isdtype", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "issubdtype", "jvp",
-    "kron", "left_shift", "less", "less_equal", "linalg", "linspace", "load", "log", "log1p", "log2", "log10",
-    "logaddexp", "logcumsumexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "matmul",
-    "matrix_transpose", "max", "maximum", "mean", "median", "meshgrid", "min", "minimum", "minmax", "moveaxis",
-    "multiply", "nan", "nan_to_num", "negative", "new_stream", "new_thread_local_stream", "new_thread_unsafe_stream",
-    "newaxis", "not_equal", "number", "ones", "ones_like", "outer", "pad", "partition", "permute_dims", "pi",
-    "positive", "pow", "power", "printoptions", "prod", "put_along_axis", "quantize", "quantized_matmul", "radians",
-    "random", "real", "reciprocal", "remainder", "repeat", "reset_peak_memory", "reshape", "result_type",
-    "right_shift", "roll", "round", "rsqrt", "save", "save_safetensors", "savez", "savez_compressed", "searchsorted",
-    "set_cache_limit", "set_default_device", "set_default_stream", "set_memory_limit", "set_printoptions",
-    "set_wired_limit", "sigmoid", "sign", "signedinteger", "sin", "sinh", "slice", "slice_update", "softmax", "sort",
-    "split", "sqrt", "square", "squeeze", "stack", "std", "stop_gradient", "stream", "subtract", "sum", "swapaxes",
+    "blackman", "block_masked_mm", "bool", "bool_", "broadcast_arrays", "broadcast_shapes", "broadcast_to", "can_cast",
+    "cbrt", "ceil", "checkpoint", "clear_cache", "clear_streams", "clip", "column_stack", "compile", "complex64",
+    "complexfloating", "compress", "concat", "concatenate", "conj", "conjugate", "contiguous", "conv1d", "conv2d",
+    "conv3d", "conv_general", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolve", "copysign",
+    "corrcoef", "cos", "cosh", "count_nonzero", "cov", "cpu", "cross", "cuda", "cummax", "cummin", "cumprod", "cumsum",
+    "cumulative_prod", "cumulative_sum", "custom_function", "default_device", "default_stream", "degrees", "depends",
+    "dequantize", "device_count", "device_info", "diag", "diagonal", "diff", "digamma", "digitize", "disable_compile",
+    "distributed", "divide", "divmod", "dot", "dstack", "e", "einsum", "einsum_path", "empty", "empty_like",
+    "enable_compile", "equal", "erf", "erfc", "erfinv", "euler_gamma", "eval", "exp", "exp2", "expand_dims", "expm1",
+    "export_function", "export_to_dot", "exporter", "extract", "eye", "fast", "fft", "finfo", "flatnonzero", "flatten",
+    "flip", "fliplr", "flipud", "float16", "float32", "float64", "floating", "floor", "floor_divide", "fmax", "fmin",
+    "fmod", "from_dlpack", "from_fp8", "full", "full_like", "gather_mm", "gather_qmm", "gather_qqmm", "gcd", "generic",
+    "geomspace", "get_active_memory", "get_array_buffer_size", "get_cache_memory", "get_memory_limit",
+    "get_peak_memory", "get_printoptions", "gpu", "grad", "gradient", "greater", "greater_equal", "hadamard_transform",
+    "hamming", "hanning", "heaviside", "histogram", "histogram_bin_edges", "hstack", "hypot", "identity", "iinfo",
+    "imag", "import_function", "inexact", "inf", "inner", "int8", "int16", "int32", "int64", "integer", "interp",
+    "intersect1d", "is_available", "isclose", "isdtype", "isfinite", "isin", "isinf", "isnan", "isneginf", "isposinf",
+    "issubdtype", "jvp", "kron", "lcm", "left_shift", "less", "less_equal", "lgamma", "linalg", "linspace", "load",
+    "log", "log1p", "log2", "log10", "logaddexp", "logcumsumexp", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "logspace", "logsumexp", "matmul", "matrix_norm", "matrix_transpose", "max", "maximum", "mean",
+    "median", "meshgrid", "metal", "min", "minimum", "minmax", "moveaxis", "multiply", "nan", "nan_to_num", "nanargmax",
+    "nanargmin", "nancumprod", "nancumsum", "nanmax", "nanmean", "nanmedian", "nanmin", "nanpercentile", "nanprod",
+    "nanquantile", "nanstd", "nansum", "nanvar", "negative", "new_stream", "new_thread_local_stream",
+    "new_thread_unsafe_stream", "newaxis", "nextafter", "nonzero", "not_equal", "number", "ones", "ones_like", "outer",
+    "pad", "partition", "percentile", "permute_dims", "pi", "piecewise", "polyval", "positive", "pow", "power",
+    "printoptions", "prod", "ptp", "put_along_axis", "qqmm", "quantile", "quantize", "quantized_matmul", "radians",
+    "random", "ravel", "real", "reciprocal", "remainder", "repeat", "reset_peak_memory", "reshape", "result_type",
+    "right_shift", "roll", "rot90", "round", "rsqrt", "save", "save_gguf", "save_safetensors", "savez",
+    "savez_compressed", "searchsorted", "segmented_mm", "select", "set_cache_limit", "set_default_device",
+    "set_default_stream", "set_memory_limit", "set_printoptions", "set_wired_limit", "setdiff1d", "setxor1d", "sigmoid",
+    "sign", "signbit", "signedinteger", "sin", "sinc", "sinh", "slice", "slice_update", "softmax", "sort", "split",
+    "sqrt", "square", "squeeze", "stack", "std", "stop_gradient", "stream", "subtract", "sum", "swapaxes",
     "synchronize", "take", "take_along_axis", "tan", "tanh", "tensordot", "tile", "to_fp8", "topk", "trace",
-    "transpose", "tri", "tril", "triu", "trunc", "uint8", "uint16", "uint32", "uint64", "unflatten", "unique",
-    "unsignedinteger", "unstack", "value_and_grad", "var", "vecdot", "view", "vjp", "vmap", "where", "zeros",
-    "zeros_like",
+    "transpose", "trapezoid", "tri", "tril", "tril_indices", "triu", "triu_indices", "trunc", "uint8", "uint16",
+    "uint32", "uint64", "unflatten", "union1d", "unique", "unique_all", "unique_counts", "unique_inverse",
+    "unique_values", "unsignedinteger", "unstack", "value_and_grad", "var", "vdot", "vecdot", "view", "vjp", "vmap",
+    "vstack", "where", "zeros", "zeros_like",
 ]
 # fmt: on

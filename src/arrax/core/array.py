@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 
 from arrax.core import indexing, printing
 from arrax.core.convert import INT_MAX, INT_MIN, against, new_node, scalar_kind, values
+from arrax.core.device import Device, check_device, check_stream, cpu
+from arrax.core.namespace import check_version
 from arrax.core.ops import indexed, math, products, reductions, scans
 from arrax.core.ops import shape as shapes
 from arrax.graph.dtypes import Dtype, bfloat16, bool_, dtype_named, float32, int32, promote
@@ -90,6 +93,10 @@ def _operators(
         return out
 
     def in_place(self: array, other: Any) -> array:
+        if verb == "divide" and self._node.dtype.category < _FLOAT:
+            raise ValueError(
+                f"[divide] expected floating point numbers in place, got {self._node.dtype.name}: write x = x / y"
+            )
         self._node = forward(self, other)._node
         return self
 
@@ -170,6 +177,11 @@ class array(Handle):
         return shapes.matrix_transpose(self)
 
     @property
+    def device(self) -> Device:
+        """Where the elements are: on the CPU."""
+        return Device(cpu)
+
+    @property
     def real(self) -> array:
         """The real part."""
         return math.real(self)
@@ -192,11 +204,11 @@ class array(Handle):
     __floordiv__, __rfloordiv__, __ifloordiv__ = _operators("floor_divide", math.record_floor_divide)
     __mod__, __rmod__, __imod__ = _operators("remainder", math.record_remainder)
     __pow__, __rpow__, __ipow__ = _operators("power", math.record_power)
-    __and__, _, __iand__ = _operators("bitwise_and", math.record_and)
-    __or__, _, __ior__ = _operators("bitwise_or", math.record_or)
-    __xor__, _, __ixor__ = _operators("bitwise_xor", math.record_xor)
-    __lshift__, _, __ilshift__ = _operators("left_shift", math.record_left_shift)
-    __rshift__, _, __irshift__ = _operators("right_shift", math.record_right_shift)
+    __and__, __rand__, __iand__ = _operators("bitwise_and", math.record_and)
+    __or__, __ror__, __ior__ = _operators("bitwise_or", math.record_or)
+    __xor__, __rxor__, __ixor__ = _operators("bitwise_xor", math.record_xor)
+    __lshift__, __rlshift__, __ilshift__ = _operators("left_shift", math.record_left_shift)
+    __rshift__, __rrshift__, __irshift__ = _operators("right_shift", math.record_right_shift)
     __lt__ = _comparison("less", math.record_less, p.less_p)
     __le__ = _comparison("less_equal", math.record_less_equal, p.less_equal_p)
     __gt__ = _comparison("greater", math.record_greater, p.greater_p)
@@ -215,6 +227,9 @@ class array(Handle):
 
     def __matmul__(self, other: array) -> array:
         return products.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> array:
+        return products.matmul(wrap(against("matmul", self._node, other)[1]), self)
 
     def __imatmul__(self, other: array) -> array:
         self._node = products.matmul(self, other)._node
@@ -288,9 +303,9 @@ class array(Handle):
         return printing.to_text(values(self._node), self._node.dtype)
 
     def __format__(self, spec: str) -> str:
-        if not spec:
-            return repr(self)
         if self._node.shape:
+            if not spec:
+                return repr(self)
             raise TypeError(
                 f"[format] expected a scalar array for the format {spec!r}, got {list(self.shape)}: use item"
             )
@@ -321,15 +336,32 @@ class array(Handle):
         return np.array(found) if copy else found
 
     def __array_namespace__(self, api_version: str | None = None) -> ModuleType:
-        """The module ``arrax.core``, for programs that follow the array API standard."""
-        import arrax.core
+        """The module ``arrax.core``, for programs that follow the array API standard.
 
-        return arrax.core
+        Raises:
+            ValueError: for a version of the standard that it does not follow.
+        """
+        check_version(api_version)
+        return sys.modules["arrax.core"]
+
+    def to_device(self, device: Any, /, *, stream: Any = None) -> array:
+        """The array on a device. Raises ValueError where that does not exist."""
+        check_device("to_device", device)
+        check_stream("to_device", stream)
+        return wrap(self._node)
 
     def __dlpack__(
         self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: bool | None = None
     ) -> Any:
-        """The array for other libraries, on the same memory; evaluates. Raises BufferError for bfloat16."""
+        """The array for other libraries, on the same memory; evaluates.
+
+        Raises:
+            BufferError: for bfloat16, and for a device other than the CPU.
+        """
+        if dl_device is not None and tuple(dl_device) != self.__dlpack_device__():
+            raise BufferError(
+                f"[dlpack] expected the CPU as device, (1, 0), got {tuple(dl_device)}: copy it over there"
+            )
         if self._node.dtype is bfloat16:
             raise BufferError("[dlpack] expected a type that NumPy knows, got bfloat16: view it as uint16")
         found = values(self._node)
@@ -344,36 +376,43 @@ class array(Handle):
     # --- functions as methods -----------------------------------------------------------------------------------------
     def astype(self, dtype: Dtype, stream: Any = None) -> array:
         """The array in another type; floats become integers by cutting off the fraction."""
-        return shapes.astype(self, dtype)
+        return shapes.astype(self, dtype, stream=stream)
 
-    def reshape(self, *shape_: Any, stream: Any = None) -> array:
+    def reshape(self, *shape: Any, stream: Any = None) -> array:
         """The elements in another shape, given as one sequence or as several integers; -1 stands for what is left."""
-        sequence = len(shape_) == 1 and not isinstance(shape_[0], int)
-        return shapes.reshape(self, shape_[0] if sequence else shape_)
+        sequence = len(shape) == 1 and not isinstance(shape[0], int)
+        return shapes.reshape(self, shape[0] if sequence else shape, stream=stream)
 
     def transpose(self, *axes: Any, stream: Any = None) -> array:
         """The axes in another order, given as one sequence or as several integers; none to reverse them."""
         sequence = len(axes) == 1 and not isinstance(axes[0], int)
-        return shapes.transpose(self, (axes[0] if sequence else axes) if axes else None)
+        return shapes.transpose(self, (axes[0] if sequence else axes) if axes else None, stream=stream)
+
+    def view(self, dtype: Dtype, *, stream: Any = None) -> array:
+        """The bytes as elements of another type."""
+        return shapes.view(self, dtype, stream)
+
+    def round(self, decimals: int = 0, *, stream: Any = None) -> array:
+        """The elements rounded to a number of decimals, halves to even."""
+        return math.round(self, decimals, stream)
 
     def var(
         self, axis: Any = None, keepdims: bool = False, ddof: int = 0, *, correction: Any = None, stream: Any = None
     ) -> array:
         """The variance; ``correction`` is another name of ``ddof``."""
-        return reductions.var(self, axis, keepdims, ddof if correction is None else correction)
+        return reductions.var(self, axis, keepdims, ddof if correction is None else correction, stream=stream)
 
     def std(
         self, axis: Any = None, keepdims: bool = False, ddof: int = 0, *, correction: Any = None, stream: Any = None
     ) -> array:
         """The standard deviation; ``correction`` is another name of ``ddof``."""
-        return reductions.std(self, axis, keepdims, ddof if correction is None else correction)
+        return reductions.std(self, axis, keepdims, ddof if correction is None else correction, stream=stream)
 
     flatten = shapes.flatten
     squeeze = shapes.squeeze
     moveaxis = shapes.moveaxis
     swapaxes = shapes.swapaxes
     split = shapes.split
-    view = shapes.view
     diag = indexed.diag
     diagonal = indexed.diagonal
     all = reductions.all
@@ -403,7 +442,6 @@ class array(Handle):
     log1p = math.log1p
     sin = math.sin
     cos = math.cos
-    round = math.round
     conj = math.conj
 
 

@@ -35,6 +35,16 @@ _LIMITS: dict[Dtype, Any] = {d: np.iinfo(d.np) for d in ALL if d.is_integer}
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 
 
+class ArrayLike:
+    """An object that stands for an array: its ``__mlx_array__`` method returns one. Functions take it as it is."""
+
+    def __init__(self, arg: object, /) -> None:
+        self._object = arg
+
+    def __mlx_array__(self) -> Any:
+        return self._object.__mlx_array__()  # type: ignore[attr-defined]
+
+
 def scalar_kind(value: Any) -> type | None:
     """``bool``, ``int``, ``float`` or ``complex`` for a Python scalar (NumPy's float64 is a float), else None."""
     kind = type(value)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from arrax.core.convert import as_node
+from arrax.core.device import check_stream
 from arrax.graph.dtypes import Dtype
 from arrax.graph.handle import wrap
 
@@ -95,26 +96,31 @@ def all_sum(x: array, *, group: Group | None = None, stream: Any = None) -> arra
     >>> mx.distributed.all_sum(mx.array([1, 2])).tolist()
     [1, 2]
     """
+    check_stream("all_sum", stream)
     return _alone("all_sum", x, group)
 
 
 def all_max(x: array, *, group: Group | None = None, stream: Any = None) -> array:
     """The largest elements out of the arrays of all processes."""
+    check_stream("all_max", stream)
     return _alone("all_max", x, group)
 
 
 def all_min(x: array, *, group: Group | None = None, stream: Any = None) -> array:
     """The smallest elements out of the arrays of all processes."""
+    check_stream("all_min", stream)
     return _alone("all_min", x, group)
 
 
 def all_gather(x: array, *, group: Group | None = None, stream: Any = None) -> array:
     """The arrays of all processes, concatenated along the first axis."""
+    check_stream("all_gather", stream)
     return _alone("all_gather", x, group)
 
 
 def sum_scatter(x: array, *, group: Group | None = None, stream: Any = None) -> array:
     """This process's share, along the first axis, of the sum of the arrays of all processes."""
+    check_stream("sum_scatter", stream)
     return _alone("sum_scatter", x, group)
 
 
@@ -124,6 +130,7 @@ def send(x: array, dst: int, *, group: Group | None = None, stream: Any = None) 
     Raises:
         ValueError: always, for there is no other process.
     """
+    check_stream("send", stream)
     _check("send", group)
     raise ValueError(f"[send] expected a group of several processes to send to {dst}, got one")
 
@@ -134,10 +141,12 @@ def recv(shape: Sequence[int], dtype: Dtype, src: int, *, group: Group | None = 
     Raises:
         ValueError: always, for there is no other process.
     """
+    check_stream("recv", stream)
     _check("recv", group)
     raise ValueError(f"[recv] expected a group of several processes to receive from {src}, got one")
 
 
 def recv_like(x: array, src: int, *, group: Group | None = None, stream: Any = None) -> array:
     """Receives an array of the shape and type of ``x`` from another process; raises as :func:`recv` does."""
+    check_stream("recv_like", stream)
     return recv(x.shape, x.dtype, src, group=group)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from arrax.core.arguments import expect
 from arrax.graph.dtypes import (
     Dtype,
     bfloat16,
@@ -20,6 +21,7 @@ from arrax.graph.dtypes import (
     int32,
     int64,
     promote,
+    promote_scalar,
     uint8,
     uint16,
     uint32,
@@ -105,7 +107,7 @@ def issubdtype(arg1: Dtype | DtypeCategory, arg2: Dtype | DtypeCategory) -> bool
     """
     for which, x in (("first", arg1), ("second", arg2)):
         if not isinstance(x, Dtype | DtypeCategory):
-            raise ValueError(
+            raise (TypeError if x is None else ValueError)(
                 f"[issubdtype] expected a dtype or a category as {which} argument, got {x!r}: pass mx.float32"
             )
     if isinstance(arg2, Dtype):
@@ -116,6 +118,7 @@ def issubdtype(arg1: Dtype | DtypeCategory, arg2: Dtype | DtypeCategory) -> bool
     return category is arg2
 
 
+_SCALARS = (bool, int, float, complex)
 _KINDS = {
     "bool": lambda d: d is bool_,
     "signed integer": lambda d: d.is_integer and d.is_signed,
@@ -129,37 +132,57 @@ _KINDS = {
 
 def isdtype(dtype: Dtype, kind: Dtype | str | tuple[Dtype | str, ...]) -> bool:
     """Whether a type is of a kind of the array API standard (such as 'real floating'), or of one of several."""
+    expect("isdtype", Dtype, dtype=dtype)
     if isinstance(kind, tuple):
         return any([isdtype(dtype, k) for k in kind])
     if isinstance(kind, Dtype):
         return dtype is kind
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ValueError(f"[isdtype] expected a kind out of {sorted(_KINDS)}, got {kind!r}: choose one of them")
     return _KINDS[kind](dtype)
 
 
-def result_type(*arrays_and_dtypes: array | Dtype) -> Dtype:
-    """The type in which arrays and types meet."""
-    if not arrays_and_dtypes:
-        raise ValueError("[result_type] expected at least one array or dtype, got none: pass one")
+def result_type(*arrays_and_dtypes: array | Dtype | complex) -> Dtype:
+    """The type in which arrays, types and, weakly, Python scalars meet.
+
+    >>> import arrax.core as mx
+    >>> mx.result_type(mx.float16, 2.0), mx.result_type(mx.int8, 2.0)
+    (arrax.core.float16, arrax.core.float32)
+    """
     result: Dtype | None = None
+    scalars: list[type] = []
     for x in arrays_and_dtypes:
-        dtype = x._node.dtype if isinstance(x, Handle) else x
-        if not isinstance(dtype, Dtype):
+        dtype = _dtype_of(x)
+        if type(dtype) in _SCALARS:
+            scalars.append(type(dtype))
+        elif not isinstance(dtype, Dtype):
             raise ValueError(f"[result_type] expected arrays and dtypes, got {x!r}: convert it with mx.array")
-        result = dtype if result is None else promote(result, dtype)
-    assert result is not None
+        else:
+            result = dtype if result is None else promote(result, dtype)
+    if result is None:
+        raise ValueError("[result_type] expected at least one array or dtype, got none: pass one")
+    for kind in scalars:
+        result = promote_scalar(result, kind)
     return result
 
 
 def can_cast(from_: array | Dtype, to: Dtype) -> bool:
     """Whether values of a type meet those of another in that other one."""
-    dtype = from_._node.dtype if isinstance(from_, Handle) else from_
+    dtype = _dtype_of(from_)
+    if not isinstance(dtype, Dtype):
+        error = TypeError if from_ is None else ValueError
+        raise error(f"[can_cast] expected an array or a dtype, got {type(from_).__name__}: pass mx.float32")
+    if not isinstance(to, Dtype):
+        raise TypeError(f"[can_cast] expected a dtype to cast to, got {type(to).__name__}: pass mx.float32")
     return promote(dtype, to) is to
 
 
+def _dtype_of(x: Any) -> Any:
+    return x._node.dtype if isinstance(x, Handle) else x
+
+
 class finfo:
-    """Limits of a floating point type; of complex64 those of its parts.
+    """Limits of a floating point type, or that of an array; of complex64 those of its parts.
 
     Attributes:
         min, max: the smallest and the largest finite number.
@@ -172,7 +195,8 @@ class finfo:
     65504.0
     """
 
-    def __init__(self, arg: Dtype, /) -> None:
+    def __init__(self, arg: Dtype | array, /) -> None:
+        arg = _dtype_of(arg)
         if not isinstance(arg, Dtype):
             raise TypeError(f"[finfo] expected a dtype, got {arg!r}: pass one such as mx.float32")
         if not arg.is_inexact:
@@ -192,9 +216,10 @@ class finfo:
 
 
 class iinfo:
-    """The smallest (``min``) and the largest (``max``) number of an integer type."""
+    """The smallest (``min``) and the largest (``max``) number of an integer type, or that of an array."""
 
-    def __init__(self, arg: Dtype, /) -> None:
+    def __init__(self, arg: Dtype | array, /) -> None:
+        arg = _dtype_of(arg)
         if not isinstance(arg, Dtype):
             raise TypeError(f"[iinfo] expected a dtype, got {arg!r}: pass one such as mx.int32")
         if not arg.is_integer:

@@ -11,7 +11,11 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from arrax.core.arguments import expect
 from arrax.core.convert import array_node
+from arrax.core.delta import gated_delta_update
+from arrax.core.device import check_stream
+from arrax.core.kernels import cuda_kernel, metal_kernel, precompiled_cuda_kernel
 from arrax.graph.dtypes import Dtype, bool_, float32, float64, int32, promote
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node, Shape
@@ -26,6 +30,11 @@ from arrax.runtime.executor import evaluate
 
 if TYPE_CHECKING:
     from arrax.core.array import array
+
+__all__ = [
+    "cross_entropy", "cuda_kernel", "gated_delta_update", "layer_norm", "metal_kernel", "precompiled_cuda_kernel",
+    "rms_norm", "rope", "scaled_dot_product_attention",
+]  # fmt: skip
 
 _wrap: Callable[[Node], Any] = wrap
 _KEPT = 1 << 20  # pairs, up to which a table of angles is kept in memory from one call to the next
@@ -82,6 +91,7 @@ def rms_norm(x: array, weight: array | None, eps: float, *, stream: Any = None) 
     >>> mx.fast.rms_norm(mx.array([3.0, 3.0]), None, 0.0).tolist()
     [1.0, 1.0]
     """
+    check_stream("rms_norm", stream)
     node, wide = _normalized("rms_norm", x)
     w = _vector("rms_norm", "weight", weight, node.shape[-1])
     y = p.mul(wide, p.rsqrt(p.add(_mean(p.square(wide)), _eps("rms_norm", eps, wide.dtype))))
@@ -109,6 +119,7 @@ def layer_norm(x: array, weight: array | None, bias: array | None, eps: float, *
     >>> mx.fast.layer_norm(mx.array([1.0, 3.0]), None, None, 0.0).tolist()
     [-1.0, 1.0]
     """
+    check_stream("layer_norm", stream)
     node, wide = _normalized("layer_norm", x)
     w = _vector("layer_norm", "weight", weight, node.shape[-1])
     b = _vector("layer_norm", "bias", bias, node.shape[-1])
@@ -143,6 +154,7 @@ def cross_entropy(logits: array, targets: array, *, stream: Any = None) -> array
     >>> mx.fast.cross_entropy(mx.array([[0.0, 1000.0]]), mx.array([1])).tolist()
     [0.0]
     """
+    check_stream("cross_entropy", stream)
     op = "cross_entropy"
     node, wide = _normalized(op, logits)
     wanted = array_node(op, targets)
@@ -167,7 +179,8 @@ def _start(a: Node, offset: Any, dtype: Dtype) -> Node | float:
         try:
             return float(operator.index(offset))
         except TypeError:
-            raise ValueError(f"[rope] expected an integer or an array as offset, got {offset!r}: pass an int") from None
+            error = TypeError if offset is None else ValueError
+            raise error(f"[rope] expected an integer or an array as offset, got {offset!r}: pass an int") from None
     start = offset._node
     if not start.dtype.is_integer:
         raise ValueError(f"[rope] expected an integer offset, got {start.dtype.name}: cast it")
@@ -237,6 +250,10 @@ def rope(
     >>> y[0, 0].tolist()
     [1.0, 1.0, 1.0, 1.0]
     """
+    check_stream("rope", stream)
+    expect("rope", int, dims=dims)
+    expect("rope", float, scale=scale)
+    expect("rope", float | None, base=base)
     node = array_node("rope", a)
     if node.ndim < 3:
         raise ValueError(f"[rope] expected shape (B, ..., T, D), got {list(node.shape)}: add axes")
@@ -370,6 +387,8 @@ def scaled_dot_product_attention(
     >>> mx.fast.scaled_dot_product_attention(x, x, x, scale=0.5, mask="causal").shape
     (1, 2, 3, 4)
     """
+    check_stream("scaled_dot_product_attention", stream)
+    expect("scaled_dot_product_attention", float, scale=scale)
     nodes = [array_node(_ATTENTION, x) for x in (q, k, v)]
     dtype = promote(promote(nodes[0].dtype, nodes[1].dtype), nodes[2].dtype)
     if not dtype.is_float:

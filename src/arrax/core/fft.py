@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from arrax.core.arguments import expect
 from arrax.core.axes import as_ints, normalize_axis
 from arrax.core.convert import array_node
+from arrax.core.device import check_device, check_stream
+from arrax.core.ops.math import conj
 from arrax.core.ops.shape import roll
-from arrax.graph.dtypes import complex64, float32, int32
+from arrax.core.stft import istft, stft
+from arrax.graph.dtypes import Dtype, complex64, float32, int32
 from arrax.graph.handle import wrap
 from arrax.graph.node import Node, Shape
+from arrax.graph.primitive import bind
 from arrax.prims import fourier
 from arrax.prims import pointwise as p
 from arrax.prims.leaf import constant, iota
@@ -18,6 +23,11 @@ from arrax.prims.view import broadcast, slice_, slice_update
 
 if TYPE_CHECKING:
     from arrax.core.array import array
+
+__all__ = [
+    "fft", "fft2", "fftfreq", "fftn", "fftshift", "hfft", "ifft", "ifft2", "ifftn", "ifftshift", "ihfft", "irfft",
+    "irfft2", "irfftn", "istft", "rfft", "rfft2", "rfftfreq", "rfftn", "stft",
+]  # fmt: skip
 
 _wrap: Callable[[Node], Any] = wrap
 _NORMS = ("backward", "ortho", "forward")
@@ -32,6 +42,7 @@ def _arguments(
         raise TypeError(f"[{op}] expected a norm out of {list(_NORMS)}, got {norm!r}")
     if norm not in _NORMS:
         raise ValueError(f"[{op}] expected a norm out of {list(_NORMS)}, got {norm!r}")
+    expect(op, tuple | None, s=s, axes=axes)
     if axes is None and s is not None:
         raise ValueError(f"[{op}] expected axes for the sizes {s}, got None: pass both")
     if axes is None and not node.ndim:
@@ -116,22 +127,43 @@ def fft(a: array, n: int | None = None, axis: int = -1, norm: str = "backward", 
     >>> mx.fft.fft(mx.array([1.0, 1.0])).tolist()
     [(2+0j), 0j]
     """
+    check_stream("fft", stream)
     return _complex("fft", a, _one(n), [axis], norm, False)
 
 
 def ifft(a: array, n: int | None = None, axis: int = -1, norm: str = "backward", stream: Any = None) -> array:
     """The inverse of :func:`fft`, with its arguments."""
+    check_stream("ifft", stream)
     return _complex("ifft", a, _one(n), [axis], norm, True)
 
 
 def rfft(a: array, n: int | None = None, axis: int = -1, norm: str = "backward", stream: Any = None) -> array:
     """The first ``n // 2 + 1`` terms of :func:`fft` of real numbers, which decide the others."""
+    check_stream("rfft", stream)
     return _from_real("rfft", a, _one(n), [axis], norm)
 
 
 def irfft(a: array, n: int | None = None, axis: int = -1, norm: str = "backward", stream: Any = None) -> array:
     """The inverse of :func:`rfft`: ``n`` real numbers, by default twice as many as there are terms, less two."""
+    check_stream("irfft", stream)
     return _to_real("irfft", a, _one(n), [axis], norm)
+
+
+_SWAPPED = {"backward": "forward", "forward": "backward"}
+
+
+def hfft(a: array, n: int | None = None, axis: int = -1, norm: str = "backward", stream: Any = None) -> array:
+    """The transform, ``n`` real numbers, of a signal with Hermitian symmetry of which the first half is given."""
+    check_stream("hfft", stream)
+    node = array_node("hfft", a)
+    turned = bind(p.conj_p, (node,)) if node.dtype is complex64 else node
+    return _to_real("hfft", _wrap(turned), _one(n), [axis], _SWAPPED.get(norm, norm))
+
+
+def ihfft(a: array, n: int | None = None, axis: int = -1, norm: str = "backward", stream: Any = None) -> array:
+    """The inverse of :func:`hfft`: the first ``n // 2 + 1`` terms of the inverse transform of real numbers."""
+    check_stream("ihfft", stream)
+    return conj(_from_real("ihfft", a, _one(n), [axis], _SWAPPED.get(norm, norm)))
 
 
 # --- several axes -----------------------------------------------------------------------------------------------------
@@ -141,21 +173,25 @@ _LAST = (-2, -1)
 
 def fft2(a: array, s: _Sizes = None, axes: _Sizes = _LAST, norm: str = "backward", stream: Any = None) -> array:
     """The discrete Fourier transform along two axes; see :func:`fftn`."""
+    check_stream("fft2", stream)
     return _complex("fft2", a, s, axes, norm, False)
 
 
 def ifft2(a: array, s: _Sizes = None, axes: _Sizes = _LAST, norm: str = "backward", stream: Any = None) -> array:
     """The inverse of :func:`fft2`."""
+    check_stream("ifft2", stream)
     return _complex("ifft2", a, s, axes, norm, True)
 
 
 def rfft2(a: array, s: _Sizes = None, axes: _Sizes = _LAST, norm: str = "backward", stream: Any = None) -> array:
     """The transform of real numbers along two axes; see :func:`rfftn`."""
+    check_stream("rfft2", stream)
     return _from_real("rfft2", a, s, axes, norm)
 
 
 def irfft2(a: array, s: _Sizes = None, axes: _Sizes = _LAST, norm: str = "backward", stream: Any = None) -> array:
     """The inverse of :func:`rfft2`."""
+    check_stream("irfft2", stream)
     return _to_real("irfft2", a, s, axes, norm)
 
 
@@ -173,21 +209,25 @@ def fftn(a: array, s: _Sizes = None, axes: _Sizes = None, norm: str = "backward"
         ValueError: if the sizes do not fit the axes, an axis is given twice, or there is no such norm.
         IndexError: if there is no such axis.
     """
+    check_stream("fftn", stream)
     return _complex("fftn", a, s, axes, norm, False)
 
 
 def ifftn(a: array, s: _Sizes = None, axes: _Sizes = None, norm: str = "backward", stream: Any = None) -> array:
     """The inverse of :func:`fftn`."""
+    check_stream("ifftn", stream)
     return _complex("ifftn", a, s, axes, norm, True)
 
 
 def rfftn(a: array, s: _Sizes = None, axes: _Sizes = None, norm: str = "backward", stream: Any = None) -> array:
     """The transform of real numbers along several axes: the last of them has size ``n // 2 + 1``; see :func:`fftn`."""
+    check_stream("rfftn", stream)
     return _from_real("rfftn", a, s, axes, norm)
 
 
 def irfftn(a: array, s: _Sizes = None, axes: _Sizes = None, norm: str = "backward", stream: Any = None) -> array:
     """The inverse of :func:`rfftn`; the sizes are those of the result."""
+    check_stream("irfftn", stream)
     return _to_real("irfftn", a, s, axes, norm)
 
 
@@ -201,27 +241,37 @@ def _check_frequencies(op: str, n: Any, d: float) -> None:
         raise ValueError(f"[{op}] expected a spacing d other than zero, got {d}")
 
 
-def _over(k: Node, divisor: float) -> Any:
-    return _wrap(p.div(p.cast(k, float32), constant(divisor, float32)))
+def _over(op: str, k: Node, divisor: float, dtype: Dtype | None, device: Any) -> Any:
+    check_device(op, device)
+    dtype = dtype or float32
+    if not dtype.is_float:
+        raise ValueError(f"[{op}] expected a floating point type, got {dtype.name}: cast the result")
+    return _wrap(p.div(p.cast(k, dtype), constant(divisor, dtype)))
 
 
-def fftfreq(n: int, d: float = 1.0, stream: Any = None) -> array:
+def fftfreq(n: int, d: float = 1.0, stream: Any = None, *, dtype: Dtype | None = None, device: Any = None) -> array:
     """The frequencies of the terms of :func:`fft` of n samples at distance d: zero, positive, then negative ones.
 
     >>> import arrax.core as mx
     >>> mx.fft.fftfreq(4).tolist()
     [0.0, 0.25, -0.5, -0.25]
     """
+    check_stream("fftfreq", stream)
+    expect("fftfreq", float, d=d)
+    expect("fftfreq", Dtype | None, dtype=dtype)
     _check_frequencies("fftfreq", n, d)
     k = iota((n,), 0, int32)
     positive = p.less(k, constant((n + 1) // 2, int32))
-    return _over(p.where(positive, k, p.sub(k, constant(n, int32))), n * d)
+    return _over("fftfreq", p.where(positive, k, p.sub(k, constant(n, int32))), n * d, dtype, device)
 
 
-def rfftfreq(n: int, d: float = 1.0, stream: Any = None) -> array:
+def rfftfreq(n: int, d: float = 1.0, stream: Any = None, *, dtype: Dtype | None = None, device: Any = None) -> array:
     """The frequencies of the terms of :func:`rfft` of n samples at distance d."""
+    check_stream("rfftfreq", stream)
+    expect("rfftfreq", float, d=d)
+    expect("rfftfreq", Dtype | None, dtype=dtype)
     _check_frequencies("rfftfreq", n, d)
-    return _over(iota((n // 2 + 1,), 0, int32), n * d)
+    return _over("rfftfreq", iota((n // 2 + 1,), 0, int32), n * d, dtype, device)
 
 
 def _shifted(op: str, a: Any, axes: Any, by: Callable[[int], int]) -> Any:
@@ -241,9 +291,11 @@ def fftshift(a: array, axes: int | Sequence[int] | None = None, stream: Any = No
     >>> mx.fft.fftshift(mx.array([0, 1, -1])).tolist()
     [-1, 0, 1]
     """
+    check_stream("fftshift", stream)
     return _shifted("fftshift", a, axes, lambda n: n // 2)
 
 
 def ifftshift(a: array, axes: int | Sequence[int] | None = None, stream: Any = None) -> array:
     """The inverse of :func:`fftshift`."""
+    check_stream("ifftshift", stream)
     return _shifted("ifftshift", a, axes, lambda n: -(n // 2))

@@ -2,157 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arrax.core.axes import normalize_axis
-from arrax.core.convert import array_node
-from arrax.graph.dtypes import Dtype, bool_, complex64, float32, float64, promote, to_inexact, uint8, uint32
+from arrax.core.convert import array_node, as_node
+from arrax.core.device import check_stream
+from arrax.core.dtypes import finfo
+from arrax.core.norms import matrix_norm, norm, vector_norm
+from arrax.core.ops.products import matmul, outer, tensordot, vecdot
+from arrax.core.ops.reductions import record_diagonal
+from arrax.core.ops.reductions import sum as _sum
+from arrax.core.ops.shape import matrix_transpose
+from arrax.graph.dtypes import (
+    Dtype,
+    bfloat16,
+    bool_,
+    complex64,
+    float16,
+    float32,
+    float64,
+    int32,
+    promote,
+    to_inexact,
+    uint8,
+    uint32,
+)
 from arrax.graph.handle import wrap
 from arrax.graph.node import Node
-from arrax.graph.primitive import Primitive, bind, broadcast_shapes
+from arrax.graph.primitive import bind, broadcast_shapes
+from arrax.prims import contract
 from arrax.prims import linalg as factor
 from arrax.prims import pointwise as p
-from arrax.prims.contract import matmul, swap_last
+from arrax.prims.contract import swap_last
 from arrax.prims.leaf import constant
-from arrax.prims.reduce import max_p, min_p, reduce, sum_p
-from arrax.prims.view import broadcast, concatenate, move_axis, reshape, slice_
+from arrax.prims.reduce import max_p, reduce, sum_p
+from arrax.prims.view import broadcast, concatenate, reshape, slice_
 
 if TYPE_CHECKING:
     from arrax.core.array import array
 
+__all__ = [
+    "cholesky", "cholesky_inv", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "inv", "lu",
+    "lu_factor", "matmul", "matrix_norm", "matrix_power", "matrix_rank", "matrix_transpose", "norm", "outer", "pinv",
+    "qr", "slogdet", "solve", "solve_triangular", "svd", "svdvals", "tensordot", "trace", "tri_inv", "vecdot",
+    "vector_norm",
+]  # fmt: skip
+
 _wrap: Callable[[Node], Any] = wrap
 
 
-# --- norms ------------------------------------------------------------------------------------------------------------
-def _without(a: Node, axes: Sequence[int], keepdims: bool) -> Node:
-    """The node without the given axes (of size 1), unless they are kept."""
-    return a if keepdims else reshape(a, tuple(n for i, n in enumerate(a.shape) if i not in axes))
+class EighResult(NamedTuple):
+    """What ``eigh`` returns."""
+
+    eigenvalues: array
+    eigenvectors: array
 
 
-def _extremum(prim: Primitive, a: Node, axis: int) -> Node:
-    if not a.shape[axis]:
-        raise ValueError(
-            f"[norm] expected elements along axis {axis}, got shape {list(a.shape)}: leave out empty arrays"
-        )
-    return reduce(prim, a, (axis,))
+class QRResult(NamedTuple):
+    """What ``qr`` returns."""
+
+    Q: array
+    R: array
 
 
-def _squares(a: Node) -> Node:
-    if a.dtype is not complex64:
-        return p.square(a)
-    return p.add(p.square(bind(p.real_p, (a,))), p.square(bind(p.imag_p, (a,))))
+class SlogdetResult(NamedTuple):
+    """What ``slogdet`` returns."""
+
+    sign: array
+    logabsdet: array
 
 
-def _magnitude(a: Node) -> Node:
-    return p.sqrt(_squares(a)) if a.dtype is complex64 else p.abs_(a)
+class SVDResult(NamedTuple):
+    """What ``svd`` returns."""
 
-
-def _two_norm(a: Node, axes: tuple[int, ...]) -> Node:
-    squares = _squares(a)
-    return p.sqrt(reduce(sum_p, squares, axes) if axes else squares)
-
-
-def _vector_norm(a: Node, order: float, axis: int) -> Node:
-    if order == 2:
-        return _two_norm(a, (axis,))
-    if order == 0:
-        return reduce(sum_p, p.cast(p.not_equal(a, constant(0, a.dtype)), a.dtype), (axis,))
-    size = _magnitude(a)
-    if order == float("inf"):
-        result = _extremum(max_p, size, axis)
-    elif order == float("-inf"):
-        result = _extremum(min_p, size, axis)
-    elif order == 1:
-        result = reduce(sum_p, size, (axis,))
-    else:
-        powers = reduce(sum_p, p.power(size, constant(order, size.dtype)), (axis,))
-        result = p.power(powers, constant(1 / order, size.dtype))
-    return p.cast(result, a.dtype)
-
-
-def _matrix_norm(a: Node, order: float | str, rows: int, columns: int) -> Node:
-    if order in ("f", "fro"):
-        return _two_norm(a, (min(rows, columns), max(rows, columns)))
-    if order in (2, -2, "nuc"):
-        if a.dtype not in (float32, float64, complex64):
-            raise ValueError(
-                f"[norm] expected float32, float64 or complex64 for ord {order}, got {a.dtype.name}: cast it"
-            )
-        last = move_axis(move_axis(a, max(rows, columns), a.ndim - 1), min(rows, columns), a.ndim - 2)
-        values = bind(factor.singular_values_p, (last,))
-        axis = values.ndim - 1
-        if order == "nuc":
-            result = reduce(sum_p, values, (axis,))
-        else:
-            result = p.cast(_extremum(max_p if order == 2 else min_p, values, axis), a.dtype)
-        return reshape(result, tuple(1 if i in (rows, columns) else n for i, n in enumerate(a.shape)))
-    if isinstance(order, str) or abs(order) not in (1, float("inf")):
-        raise ValueError(f"[norm] expected an ord out of 1, -1, 2, -2, inf, -inf for matrices, got {order}")
-    along, other = (rows, columns) if abs(order) == 1 else (columns, rows)
-    sums = reduce(sum_p, _magnitude(a), (along,))
-    return p.cast(_extremum(max_p if order > 0 else min_p, sums, other), a.dtype)
-
-
-def norm(
-    a: array,
-    /,
-    ord: int | float | str | None = None,
-    axis: int | Sequence[int] | None = None,
-    keepdims: bool = False,
-    *,
-    stream: Any = None,
-) -> array:
-    """The norm of vectors or matrices.
-
-    ========== ============================== =============================
-    ``ord``    of vectors                     of matrices
-    ========== ============================== =============================
-    None       2                              "fro"
-    inf, -inf  largest, smallest abs(x)       ... sum of a row of abs(x)
-    1, -1      sum(abs(x)), as any number     ... sum of a column of abs(x)
-    2, -2      root of the sum of squares     ... singular value
-    0          how many are not zero
-    p          sum(abs(x) ** p) ** (1 / p)
-    "fro"      (or "f")                       root of the sum of squares
-    "nuc"                                     sum of the singular values
-    ========== ============================== =============================
-
-    Args:
-        a: the array; integers are taken as float32.
-        ord: which norm.
-        axis: one axis holds vectors, two hold matrices (rows, columns). None takes all axes.
-        keepdims: whether the axes stay, with size 1.
-        stream: not used.
-
-    Raises:
-        ValueError: if ``ord`` does not exist for that many axes.
-        IndexError: if the array has no such axis.
-
-    >>> import arrax.core as mx
-    >>> mx.linalg.norm(mx.array([3.0, -4.0])).item()
-    5.0
-    """
-    node = array_node("norm", a)
-    node = p.cast(node, to_inexact(node.dtype))
-    given = range(node.ndim) if axis is None else axis if isinstance(axis, list | tuple) else (axis,)
-    axes = tuple(normalize_axis("norm", i, node.ndim) for i in given)
-    if len(set(axes)) != len(axes):
-        raise ValueError(f"[norm] expected every axis once, got {list(given)}: leave out duplicates")
-    if ord is None and (axis is None or len(axes) <= 2):
-        return _wrap(_without(_two_norm(node, tuple(sorted(axes))), axes, keepdims))
-    if isinstance(ord, str):
-        if len(axes) != 2:
-            raise ValueError(f"[norm] expected two axes for ord {ord!r}, got {len(axes)}: pass axis=(rows, columns)")
-        if ord not in ("f", "fro", "nuc"):
-            raise ValueError(f"[norm] expected 'fro', 'nuc' or a number as ord, got {ord!r}")
-    if len(axes) == 1 and not isinstance(ord, str) and ord is not None:
-        result = _vector_norm(node, float(ord), axes[0])
-    elif len(axes) == 2 and ord is not None:
-        result = _matrix_norm(node, ord, *axes)
-    else:
-        raise ValueError(f"[norm] expected one axis or two, got {len(axes)}: pass axis, or flatten the array")
-    return _wrap(_without(result, axes, keepdims))
+    U: array
+    S: array
+    Vh: array
 
 
 # --- products ---------------------------------------------------------------------------------------------------------
@@ -175,6 +101,7 @@ def cross(a: array, b: array, axis: int = -1, *, stream: Any = None) -> array:
     >>> mx.linalg.cross(mx.array([1, 0, 0]), mx.array([0, 1, 0])).tolist()
     [0, 0, 1]
     """
+    check_stream("cross", stream)
     x, y = array_node("cross", a), array_node("cross", b)
     dtype = promote(x.dtype, y.dtype)
     work = uint8 if dtype is bool_ else dtype
@@ -204,8 +131,44 @@ def _coordinates(a: Node, axis: int) -> list[Node]:
     return [slice_(a, shape, tuple(k if i == axis else 0 for i in range(a.ndim))) for k in range(3)]
 
 
+def matrix_power(a: array, n: int, /, *, stream: Any = None) -> array:
+    """The ``n``-th power of square matrices; a negative power is one of the inverse.
+
+    Raises:
+        ValueError: if shape or type do not fit.
+
+    >>> import arrax.core as mx
+    >>> mx.linalg.matrix_power(mx.array([[1.0, 1.0], [0.0, 1.0]]), 5).tolist()
+    [[1.0, 5.0], [0.0, 1.0]]
+    """
+    check_stream("matrix_power", stream)
+    node = _matrices("matrix_power", a, (*_HALVES, *_REAL, complex64))
+    base, n = (factor.inv(_matrices("matrix_power", a)), -n) if n < 0 else (node, n)
+    result = broadcast(factor.identity(node.shape[-1], node.dtype), node.shape)
+    first = True
+    while n:
+        if n & 1:
+            result, first = base if first else contract.matmul(result, base), False
+        n >>= 1
+        base = contract.matmul(base, base) if n else base
+    return _wrap(result)
+
+
+def diagonal(a: array, /, *, offset: int = 0, stream: Any = None) -> array:
+    """The diagonals of the matrices in the last two axes; an offset moves them to the right."""
+    check_stream("diagonal", stream)
+    return _wrap(record_diagonal("diagonal", array_node("diagonal", a), offset, -2, -1))
+
+
+def trace(a: array, /, *, offset: int = 0, dtype: Dtype | None = None, stream: Any = None) -> array:
+    """The sums along the diagonals of the matrices in the last two axes, with the types of ``sum``."""
+    check_stream("trace", stream)
+    return _sum(diagonal(a, offset=offset), axis=-1, dtype=dtype)
+
+
 # --- arguments of factorisations --------------------------------------------------------------------------------------
 _REAL = (float32, float64)
+_HALVES = (float16, bfloat16)
 
 
 def _matrices(op: str, a: Any, types: tuple[Dtype, ...] = _REAL, square: bool = True) -> Node:
@@ -238,6 +201,7 @@ def inv(a: array, *, stream: Any = None) -> array:
     >>> mx.linalg.inv(mx.array([[2.0, 0.0], [0.0, 4.0]])).tolist()
     [[0.5, 0.0], [0.0, 0.25]]
     """
+    check_stream("inv", stream)
     return _wrap(factor.inv(_matrices("inv", a)))
 
 
@@ -248,11 +212,18 @@ def tri_inv(a: array, upper: bool = False, *, stream: Any = None) -> array:
         ValueError: if shape or type do not fit.
         RuntimeError: on evaluation, if there is a zero on a diagonal.
     """
+    check_stream("tri_inv", stream)
     return _wrap(factor.triangle(factor.inv(factor.triangle(_matrices("tri_inv", a), upper)), upper))
 
 
-def pinv(a: array, *, stream: Any = None) -> array:
+def pinv(a: array, *, rtol: float | array | None = None, stream: Any = None) -> array:
     """The Moore-Penrose pseudo-inverses of matrices (..., m, n): shape (..., n, m).
+
+    Args:
+        a: float32 or float64.
+        rtol: singular values of at most ``rtol`` times the largest one are taken as zero; a number, or one for each
+            matrix. None for a small one.
+        stream: not used.
 
     Raises:
         ValueError: if shape or type do not fit.
@@ -261,7 +232,45 @@ def pinv(a: array, *, stream: Any = None) -> array:
     >>> mx.linalg.pinv(mx.array([[2.0], [0.0]])).tolist()
     [[0.5, 0.0]]
     """
-    return _wrap(bind(factor.pinv_p, (_matrices("pinv", a, square=False),)))
+    check_stream("pinv", stream)
+    node = _matrices("pinv", a, square=False)
+    if rtol is None or 0 in node.shape:
+        return _wrap(bind(factor.pinv_p, (node,)))
+    u, s, vh = (x._node for x in svd(_wrap(node), full_matrices=False))
+    zero = constant(0, s.dtype)
+    # where the quotient is not wanted it is one of 1, so that no infinity reaches a derivative
+    kept = _above("pinv", s, rtol)
+    inverse = p.where(kept, p.div(constant(1, s.dtype), p.where(kept, s, constant(1, s.dtype))), zero)
+    rows = p.mul(reshape(inverse, (*inverse.shape, 1)), swap_last(u))
+    return _wrap(contract.matmul(swap_last(vh), rows))
+
+
+def _above(op: str, values: Node, rtol: Any) -> Node:
+    """Which singular values are more than ``rtol`` (a number, or one for each matrix) times the largest one."""
+    bound = p.cast(as_node(op, rtol), values.dtype)
+    bound = reshape(bound, (*bound.shape, 1))
+    return p.greater(values, p.mul(bound, reduce(max_p, values, (values.ndim - 1,))))
+
+
+def matrix_rank(a: array, /, *, rtol: float | array | None = None, stream: Any = None) -> array:
+    """How many singular values of matrices (..., m, n) are more than ``rtol`` times the largest one, as int32.
+
+    Args:
+        a: float32, float64 or complex64.
+        rtol: a number, or one for each matrix; by default the larger one of m and n times the type's ``eps``.
+        stream: not used.
+
+    Raises:
+        ValueError: if shape or type do not fit.
+    """
+    check_stream("matrix_rank", stream)
+    node = _matrices("matrix_rank", a, (*_REAL, complex64), square=False)
+    if 0 in node.shape[-2:]:
+        return _wrap(broadcast(constant(0, int32), node.shape[:-2]))
+    values = bind(factor.singular_values_p, (node,))
+    kept = _above("matrix_rank", values, max(node.shape[-2:]) * finfo(node.dtype).eps if rtol is None else rtol)
+    count = reduce(sum_p, p.cast(kept, int32), (kept.ndim - 1,))
+    return _wrap(reshape(count, count.shape[:-1]))
 
 
 def cholesky_inv(a: array, upper: bool = False, *, stream: Any = None) -> array:
@@ -275,8 +284,11 @@ def cholesky_inv(a: array, upper: bool = False, *, stream: Any = None) -> array:
     Raises:
         ValueError: if shape or type do not fit.
     """
+    check_stream("cholesky_inv", stream)
     inverse = factor.inv(factor.triangle(_matrices("cholesky_inv", a), upper))
-    return _wrap(matmul(inverse, swap_last(inverse)) if upper else matmul(swap_last(inverse), inverse))
+    return _wrap(
+        contract.matmul(inverse, swap_last(inverse)) if upper else contract.matmul(swap_last(inverse), inverse)
+    )
 
 
 # --- equations --------------------------------------------------------------------------------------------------------
@@ -316,6 +328,7 @@ def solve(a: array, b: array, *, stream: Any = None) -> array:
     >>> mx.linalg.solve(mx.array([[2.0, 0.0], [0.0, 4.0]]), mx.array([2.0, 2.0])).tolist()
     [1.0, 0.5]
     """
+    check_stream("solve", stream)
     return _wrap(_solved("solve", *_equations("solve", a, b)))
 
 
@@ -332,6 +345,7 @@ def solve_triangular(a: array, b: array, *, upper: bool = False, stream: Any = N
         ValueError: if shapes or types do not fit.
         RuntimeError: on evaluation, if there is a zero on a diagonal.
     """
+    check_stream("solve_triangular", stream)
     left, right = _equations("solve_triangular", a, b)
     return _wrap(_solved("solve_triangular", factor.triangle(left, upper), right))
 
@@ -355,19 +369,21 @@ def det(a: array, *, stream: Any = None) -> array:
     >>> mx.linalg.det(mx.array([[2.0, 0.0], [0.0, 4.0]])).item()
     8.0
     """
+    check_stream("det", stream)
     node, dtype = _determinable("det", a)
     return _wrap(p.cast(factor.det(node), dtype))
 
 
-def slogdet(a: array, *, stream: Any = None) -> tuple[array, array]:
+def slogdet(a: array, *, stream: Any = None) -> SlogdetResult:
     """The signs of the determinants of square matrices, and the logarithms of their absolute values.
 
     Raises:
         ValueError: if shape or type do not fit.
     """
+    check_stream("slogdet", stream)
     node, dtype = _determinable("slogdet", a)
     sign, logarithm = factor.slogdet(node)
-    return _wrap(p.cast(sign, dtype)), _wrap(p.cast(logarithm, dtype))
+    return SlogdetResult(_wrap(p.cast(sign, dtype)), _wrap(p.cast(logarithm, dtype)))
 
 
 # --- factorisations ---------------------------------------------------------------------------------------------------
@@ -389,31 +405,45 @@ def cholesky(a: array, upper: bool = False, *, stream: Any = None) -> array:
     >>> mx.linalg.cholesky(mx.array([[4.0, 2.0], [2.0, 2.0]])).tolist()
     [[2.0, 0.0], [1.0, 1.0]]
     """
+    check_stream("cholesky", stream)
     node = _matrices("cholesky", a)
     if upper:
         return _wrap(swap_last(bind(factor.cholesky_p, (swap_last(node),))))
     return _wrap(bind(factor.cholesky_p, (node,)))
 
 
-def qr(a: array, *, stream: Any = None) -> tuple[array, array]:
+def qr(a: array, *, mode: str = "reduced", stream: Any = None) -> QRResult:
     """Q with orthonormal columns and upper triangular R, with ``Q @ R = a``.
 
     Returns:
-        For matrices (..., m, n) and k the smaller of m, n: shapes (..., m, k) and (..., k, n).
+        For matrices (..., m, n) and k the smaller of m, n: shapes (..., m, k) and (..., k, n); with the mode
+        "complete" (..., m, m) and (..., m, n).
 
     Raises:
-        ValueError: if shape or type do not fit.
+        ValueError: if shape or type do not fit, or there is no such mode.
     """
-    q, r = factor.qr(_matrices("qr", a, square=False))
-    return _wrap(q), _wrap(r)
+    check_stream("qr", stream)
+    if mode not in ("reduced", "complete"):
+        raise ValueError(f"[qr] expected mode 'reduced' or 'complete', got {mode!r}: choose one of them")
+    node = _matrices("qr", a, square=False)
+    m, n = node.shape[-2:]
+    if mode == "complete" and m > n:
+        # the identity behind it fills up the columns to a basis
+        ones = broadcast(factor.identity(m, node.dtype), (*node.shape[:-1], m))
+        q, r = factor.qr(concatenate([node, ones], node.ndim - 1))
+        r = factor.triangle(slice_(r, node.shape, (0,) * node.ndim), upper=True)
+    else:
+        q, r = factor.qr(node)
+    return QRResult(_wrap(q), _wrap(r))
 
 
-def svd(a: array, compute_uv: bool = True, *, stream: Any = None) -> Any:
-    """The singular value decomposition: U, S, Vt with ``U[:, :k] @ diag(S) @ Vt[:k] = a``.
+def svd(a: array, compute_uv: bool = True, *, full_matrices: bool = True, stream: Any = None) -> Any:
+    """The singular value decomposition: U, S, Vh with ``U[:, :k] @ diag(S) @ Vh[:k] = a``.
 
     Args:
         a: matrices (..., m, n), float32, float64 or complex64; k is the smaller of m and n.
-        compute_uv: whether U and Vt are wanted.
+        compute_uv: whether U and Vh are wanted.
+        full_matrices: whether U and Vh are square, or only k columns and rows.
         stream: not used.
 
     Returns:
@@ -422,13 +452,24 @@ def svd(a: array, compute_uv: bool = True, *, stream: Any = None) -> Any:
     Raises:
         ValueError: if shape or type do not fit.
     """
+    check_stream("svd", stream)
     node = _matrices("svd", a, (*_REAL, complex64), square=False)
-    if compute_uv:
-        return tuple(_wrap(x) for x in factor.svd(node))
-    return _wrap(bind(factor.singular_values_p, (node,)))
+    if not compute_uv:
+        return _wrap(bind(factor.singular_values_p, (node,)))
+    u, s, vh = factor.svd(node)
+    if not full_matrices:
+        k, start = s.shape[-1], (0,) * node.ndim
+        u, vh = slice_(u, (*u.shape[:-1], k), start), slice_(vh, (*vh.shape[:-2], k, vh.shape[-1]), start)
+    return SVDResult(_wrap(u), _wrap(s), _wrap(vh))
 
 
-def eigh(a: array, UPLO: str = "L", *, stream: Any = None) -> tuple[array, array]:
+def svdvals(a: array, /, *, stream: Any = None) -> array:
+    """The singular values, descending, of matrices; see :func:`svd`."""
+    check_stream("svdvals", stream)
+    return svd(a, False)
+
+
+def eigh(a: array, UPLO: str = "L", *, stream: Any = None) -> EighResult:
     """The eigenvalues, ascending, and the eigenvectors, in columns, of symmetric or Hermitian matrices.
 
     Args:
@@ -439,12 +480,14 @@ def eigh(a: array, UPLO: str = "L", *, stream: Any = None) -> tuple[array, array
     Raises:
         ValueError: if shape or type do not fit.
     """
+    check_stream("eigh", stream)
     w, v = factor.eigh(_matrices("eigh", a, (*_REAL, complex64)), _lower("eigh", UPLO))
-    return _wrap(w), _wrap(v)
+    return EighResult(_wrap(w), _wrap(v))
 
 
 def eigvalsh(a: array, UPLO: str = "L", *, stream: Any = None) -> array:
     """The eigenvalues, ascending, of symmetric or Hermitian matrices; see :func:`eigh`."""
+    check_stream("eigvalsh", stream)
     node = _matrices("eigvalsh", a, (*_REAL, complex64))
     return _wrap(bind(factor.eigvalsh_p, (node,), (_lower("eigvalsh", UPLO),)))
 
@@ -455,12 +498,14 @@ def eig(a: array, *, stream: Any = None) -> tuple[array, array]:
     Raises:
         ValueError: if shape or type do not fit, or a derivative is asked for.
     """
+    check_stream("eig", stream)
     w, v = factor.eig(_matrices("eig", a, (*_REAL, complex64)))
     return _wrap(w), _wrap(v)
 
 
 def eigvals(a: array, *, stream: Any = None) -> array:
     """The eigenvalues of square matrices, in no particular order; complex64."""
+    check_stream("eigvals", stream)
     return _wrap(factor.eig(_matrices("eigvals", a, (*_REAL, complex64)))[0])
 
 
@@ -473,6 +518,7 @@ def lu(a: array, *, stream: Any = None) -> tuple[array, array, array]:
     Raises:
         ValueError: if shape or type do not fit, or a derivative is asked for.
     """
+    check_stream("lu", stream)
     node = _matrices("lu", a, square=False)
     both, _, order = factor.lu(node)
     m, n = node.shape[-2:]
@@ -491,5 +537,6 @@ def lu_factor(a: array, *, stream: Any = None) -> tuple[array, array]:
     Raises:
         ValueError: if shape or type do not fit, or a derivative is asked for.
     """
+    check_stream("lu_factor", stream)
     both, pivots, _ = factor.lu(_matrices("lu_factor", a, square=False))
     return _wrap(both), _wrap(p.cast(pivots, uint32))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from arrax.core.arguments import expect
 from arrax.core.axes import normalize_axes, normalize_axis
 from arrax.core.convert import array_node
 from arrax.core.device import check_stream
@@ -106,18 +107,16 @@ def norm(
 ) -> array:
     """The norm of vectors or matrices.
 
-    ========== ============================== =============================
-    ``ord``    of vectors                     of matrices
-    ========== ============================== =============================
-    None       2                              "fro"
-    inf, -inf  largest, smallest abs(x)       ... sum of a row of abs(x)
-    1, -1      sum(abs(x)), as any number     ... sum of a column of abs(x)
-    2, -2      root of the sum of squares     ... singular value
-    0          how many are not zero
-    p          sum(abs(x) ** p) ** (1 / p)
-    "fro"      (or "f")                       root of the sum of squares
-    "nuc"                                     sum of the singular values
-    ========== ============================== =============================
+    | ord       | of vectors                    | of matrices                   |
+    | --------- | ----------------------------- | ----------------------------- |
+    | None      | 2                             | "fro"                         |
+    | inf, -inf | largest, smallest abs(x)      | ... sum of a row of abs(x)    |
+    | 1, -1     | sum(abs(x)), as any number    | ... sum of a column of abs(x) |
+    | 2, -2     | root of the sum of squares    | ... singular value            |
+    | 0         | how many are not zero         |                               |
+    | p         | ``sum(abs(x)**p) ** (1 / p)`` |                               |
+    | "fro"     | (or "f")                      | root of the sum of squares    |
+    | "nuc"     |                               | sum of the singular values    |
 
     Args:
         a: the array; integers are taken as float32.
@@ -143,6 +142,8 @@ def norm(
         raise ValueError(f"[norm] expected every axis once, got {list(given)}: leave out duplicates")
     if ord is None and (axis is None or len(axes) <= 2):
         return _wrap(_without(_two_norm(node, tuple(sorted(axes))), axes, keepdims))
+    if not isinstance(ord, str):
+        expect("norm", float | None, ord=ord)
     if isinstance(ord, str):
         if len(axes) != 2:
             raise ValueError(f"[norm] expected two axes for ord {ord!r}, got {len(axes)}: pass axis=(rows, columns)")

@@ -253,16 +253,14 @@ def quantize(
 ) -> tuple[array, ...]:
     """Quantizes a matrix, every group of consecutive elements of a row with a scale of its own.
 
-    ========= ============== =========================== ======================== ======
-    mode      group_size     bits                        scales                   biases
-    ========= ============== =========================== ======================== ======
-    "affine"  32, 64*, 128   1, 2, 3, 4*, 5, 6, 8        as ``w``                 yes
-    "mxfp4"   32             4: floats, e2m1             powers of two, uint8     no
-    "mxfp8"   32             8: floats, e4m3             powers of two, uint8     no
-    "nvfp4"   16             4: floats, e2m1             floats, e4m3, uint8      no
-    ========= ============== =========================== ======================== ======
+    | mode     | group_size   | bits                 | scales                | biases |
+    | -------- | ------------ | -------------------- | --------------------- | ------ |
+    | "affine" | 32, 64†, 128 | 1, 2, 3, 4†, 5, 6, 8 | as ``w``              | yes    |
+    | "mxfp4"  | 32           | 4: floats, e2m1      | powers of two, uint8  | no     |
+    | "mxfp8"  | 32           | 8: floats, e4m3      | powers of two, uint8  | no     |
+    | "nvfp4"  | 16           | 4: floats, e2m1      | floats, e4m3, uint8   | no     |
 
-    The defaults are marked with a star. In mode "affine" a code q stands for ``scale * q + bias``.
+    The defaults are marked with a †. In mode "affine" a code q stands for ``scale * q + bias``.
 
     Args:
         w: shape (..., n), at least two axes, where n is a multiple of the group size; float32, float16 or bfloat16.

@@ -20,9 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from arrax.core.arguments import expect
 from arrax.core.array import array
 from arrax.core.axes import as_shape, normalize_axis
 from arrax.core.convert import array_node, as_node
+from arrax.core.device import check_stream
 from arrax.graph.dtypes import Dtype, bfloat16, bool_, complex64, float16, float32, int32, promote, uint8, uint32
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node, Shape
@@ -107,6 +109,8 @@ def split(key: array, num: int = 2, stream: Any = None) -> array:
     >>> mx.random.split(mx.random.key(0), 3).shape
     (3, 2)
     """
+    check_stream("split", stream)
+    array_node("split", key)
     return _wrap(reshape(_bits("split", key, as_shape("split", (num, 2))), (num, 2)))
 
 
@@ -247,6 +251,7 @@ def uniform(
     >>> x.shape, (mx.abs(x) <= 1).all().item()
     ((3, 4), True)
     """
+    check_stream("uniform", stream)
     dtype = _drawn("uniform", dtype)
     standard = type(low) is type(high) is int and low == 0 and high == 1
     bounds = () if standard else (p.cast(as_node("uniform", low), dtype), p.cast(as_node("uniform", high), dtype))
@@ -279,6 +284,7 @@ def normal(
     >>> mx.random.normal((2, 3), mx.bfloat16).dtype
     arrax.core.bfloat16
     """
+    check_stream("normal", stream)
     dtype, shape = _dtype("normal", dtype), _shape("normal", shape)
     if not dtype.is_inexact:
         raise ValueError(
@@ -333,6 +339,7 @@ def multivariate_normal(
     >>> mx.random.multivariate_normal(mx.zeros(2), mx.eye(2), (5,)).shape
     (5, 2)
     """
+    check_stream("multivariate_normal", stream)
     op = "multivariate_normal"
     m, c, shape = array_node(op, mean), array_node(op, cov), _shape(op, shape)
     if _dtype(op, dtype) is not float32:
@@ -377,6 +384,7 @@ def randint(
     >>> set(mx.random.randint(0, 3, (100,)).tolist()) <= {0, 1, 2}
     True
     """
+    check_stream("randint", stream)
     dtype = int32 if dtype is None else _dtype("randint", dtype)
     if dtype.is_inexact:
         raise ValueError(f"[randint] expected an integer dtype or bool, got {dtype.name}: cast the samples instead")
@@ -409,6 +417,7 @@ def bernoulli(
     >>> mx.random.bernoulli(mx.array([0.0, 1.0])).tolist()
     [False, True]
     """
+    check_stream("bernoulli", stream)
     probability = as_node("bernoulli", p)
     if not probability.dtype.is_float:
         raise ValueError(f"[bernoulli] expected a floating-point p, got {probability.dtype.name}: pass 1.0 for 1")
@@ -451,6 +460,7 @@ def truncated_normal(
     >>> (x >= 0).all().item(), (x <= 2).all().item()
     (True, True)
     """
+    check_stream("truncated_normal", stream)
     op = "truncated_normal"
     dtype = _drawn(op, dtype)
     low, high = p.cast(as_node(op, lower), dtype), p.cast(as_node(op, upper), dtype)
@@ -483,6 +493,7 @@ def gumbel(
     >>> mx.random.gumbel((2, 2)).shape
     (2, 2)
     """
+    check_stream("gumbel", stream)
     return _wrap(_gumbel("gumbel", key, _shape("gumbel", shape), _drawn("gumbel", dtype)))
 
 
@@ -514,9 +525,11 @@ def categorical(
     >>> mx.random.categorical(mx.array([0.0, -float("inf"), -float("inf")]), num_samples=3).tolist()
     [0, 0, 0]
     """
+    check_stream("categorical", stream)
     op = "categorical"
     node = array_node(op, logits)
     axis = normalize_axis(op, axis, node.ndim)
+    expect(op, int | None, num_samples=num_samples)
     if shape is not None and num_samples is not None:
         raise ValueError(f"[{op}] expected shape or num_samples, got both: leave one of them out")
     rest = (*node.shape[:axis], *node.shape[axis + 1 :])
@@ -567,6 +580,8 @@ def laplace(
     >>> mx.random.laplace((3,), loc=2.0, scale=0.0).tolist()
     [2.0, 2.0, 2.0]
     """
+    check_stream("laplace", stream)
+    expect("laplace", float, loc=loc, scale=scale)
     dtype = _real("laplace", dtype)
     u = _symmetric("laplace", key, _shape("laplace", shape))
     x = p.cast(p.mul(p.sign(u), p.log1p(p.neg(p.abs_(u)))), dtype)
@@ -591,6 +606,7 @@ def permutation(x: int | array, axis: int = 0, key: array | None = None, stream:
     >>> sorted(mx.random.permutation(4).tolist())
     [0, 1, 2, 3]
     """
+    check_stream("permutation", stream)
     op = "permutation"
     if isinstance(x, Handle):
         axis = normalize_axis(op, axis, x._node.ndim)

@@ -164,11 +164,8 @@ _SHORTCUTS = {2: p.square_p, 0.5: p.sqrt_p}  # exponents with a primitive of the
 
 
 def record_floor_divide(a: Node, b: Node) -> Node:
-    if a.dtype is complex64:
-        quotient = p.div(a, b)
-        parts = [bind(p.floor_p, (bind(part, (quotient,)),)) for part in (p.real_p, p.imag_p)]
-        return p.add(cast(parts[0], complex64), p.mul(cast(parts[1], complex64), constant(1j, complex64)))
-    return _floor_divide(a, b)
+    # complex numbers have no order to round in: their quotient stays as it is
+    return record_divide(a, b) if a.dtype is complex64 else _floor_divide(a, b)
 
 
 def record_remainder(a: Node, b: Node) -> Node:
@@ -196,9 +193,17 @@ remainder = _binary(
 maximum = _positional("maximum", record_maximum, "The larger one of ``a`` and ``b``; NaN where either is NaN.")
 minimum = _positional("minimum", record_minimum, "The smaller one of ``a`` and ``b``; NaN where either is NaN.")
 power = _positional("power", record_power, "``a`` to the power of ``b``; among integers a negative power gives 0.")
-logaddexp = _positional(
-    "logaddexp", _on_floats(p.logaddexp_p, "logaddexp", real=True), "``log(exp(a) + exp(b))`` without overflow."
-)
+_logaddexp = _on_floats(p.logaddexp_p, "logaddexp")
+
+
+def record_logaddexp(a: Node, b: Node) -> Node:
+    if a.dtype is not complex64:
+        return _logaddexp(a, b)
+    top, low = record_maximum(a, b), record_minimum(a, b)
+    return p.add(top, p.log1p(p.exp(p.sub(low, top))))
+
+
+logaddexp = _positional("logaddexp", record_logaddexp, "``log(exp(a) + exp(b))`` without overflow.")
 arctan2 = _positional(
     "arctan2", _on_floats(p.arctan2_p, "arctan2", real=True), "The angle of the point (``b``, ``a``), in (-pi, pi]."
 )

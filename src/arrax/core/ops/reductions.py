@@ -262,6 +262,8 @@ def median(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: An
     middle = pick(n // 2)
     if n % 2 == 0:
         middle = p.mul(p.add(pick(n // 2 - 1), middle), constant(0.5, node.dtype))
+    largest = pick(n - 1)  # where NaN comes last
+    middle = p.where(p.not_equal(largest, largest), largest, middle)
     if not keepdims:
         return wrap(drop_axes(middle, (last,)))
     return wrap(v.reshape(middle, r.reduced_shape(node.shape, axes)))
