@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import arrax.core as mx
+from arrax.prims import fourier
 
 oracle.set_default_device(oracle.cpu)
 RNG = np.random.default_rng(0)
@@ -111,3 +112,22 @@ def test_errors_are_the_oracles(error, call):
     assert "\n" not in str(caught.value)
     with pytest.raises(error):
         oracle.eval(call(oracle, oracle.array(REAL)))
+
+
+@pytest.mark.parametrize("found", (True, False))
+def test_rows_with_and_without_the_compiled_transforms(monkeypatch: pytest.MonkeyPatch, found: bool) -> None:
+    if not found:
+        monkeypatch.setattr(fourier, "_in_place", lambda: None)
+    rng = np.random.default_rng(0)
+    for n in (64, 45, 2):
+        x = rng.normal(size=(3, 50, n)).astype(np.float32)
+        z = (x + 1j * rng.normal(size=x.shape)).astype(np.complex64)
+        for norm in ("backward", "ortho", "forward"):
+            pairs = (
+                (mx.fft.rfft(mx.array(x), norm=norm), np.fft.rfft(x.astype(np.float64), norm=norm)),
+                (mx.fft.fft(mx.array(z), norm=norm), np.fft.fft(z.astype(np.complex128), norm=norm)),
+                (mx.fft.ifft(mx.array(z), norm=norm), np.fft.ifft(z.astype(np.complex128), norm=norm)),
+                (mx.fft.irfft(mx.array(z), norm=norm), np.fft.irfft(z.astype(np.complex128), norm=norm)),
+            )
+            for ours, exact in pairs:
+                np.testing.assert_allclose(ours, exact, rtol=1e-5, atol=1e-5 * max(1, np.abs(exact).max()))

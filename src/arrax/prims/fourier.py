@@ -20,8 +20,6 @@ from arrax.prims import pointwise as p
 from arrax.prims.leaf import constant, iota
 from arrax.prims.view import broadcast, slice_update
 
-CHUNK = 1 << 17  # elements that are transformed at a time
-
 
 @functools.cache
 def _library() -> Any:
@@ -53,8 +51,32 @@ def _irfft_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) -
     return _scaled(_library().irfft, a, scale, dtype, n=length, axis=axis, norm="forward")
 
 
-def _by_rows(reference: Callable[..., np.ndarray], axes: int, dtype: Dtype) -> Callable[[tuple, int], Any]:
-    """The work on rows of a transform along the last axis; ``axes`` is where the parameters have the axis."""
+@functools.cache
+def _in_place() -> Any:
+    """SciPy's compiled transforms, which write where they are told to; None where SciPy has them elsewhere."""
+    try:
+        return importlib.import_module("scipy.fft._pocketfft").pypocketfft
+    except (ImportError, AttributeError):
+        return None
+
+
+def _fft_into(out: np.ndarray, rows: np.ndarray, params: tuple) -> None:
+    _in_place().c2c(rows, (1,), not params[1], 0, out)
+
+
+def _rfft_into(out: np.ndarray, rows: np.ndarray, params: tuple) -> None:
+    _in_place().r2c(rows, (1,), True, 0, out)
+
+
+def _irfft_into(out: np.ndarray, rows: np.ndarray, params: tuple) -> None:
+    _in_place().c2r(rows, (1,), params[0], False, 0, out)
+
+
+def _by_rows(reference: Callable[..., np.ndarray], into: Callable[..., None], axes: int, dtype: Dtype) -> Any:
+    """The work on rows of a transform along the last axis; ``axes`` is where the parameters have it, before the scale.
+
+    ``into`` writes the sums without a factor to their place.
+    """
 
     def lower(params: tuple, ndim: int) -> Callable[[np.ndarray, np.ndarray], None] | None:
         axis = params[axes] if isinstance(params[axes], tuple) else (params[axes],)
@@ -63,10 +85,12 @@ def _by_rows(reference: Callable[..., np.ndarray], axes: int, dtype: Dtype) -> C
         last = tuple(((1,) if isinstance(p, tuple) else 1) if i == axes else p for i, p in enumerate(params))
 
         def work(rows: np.ndarray, out: np.ndarray) -> None:
-            step = max(1, CHUNK // out.shape[1])  # what the library returns stays in the cache until it is copied
-            for i in range(0, len(rows), step):
-                part = out[i : i + step]
-                part[...] = reference(last, part.shape, dtype, rows[i : i + step])
+            if _in_place() is None:
+                out[...] = reference(last, out.shape, dtype, rows)
+                return
+            into(out, rows, params)
+            if params[-1] != 1:
+                out *= params[-1]
 
         return work
 
@@ -80,7 +104,7 @@ fft_p = register(
         "opaque",
         lambda inputs, params: (inputs[0].shape, complex64),
         _fft_reference,
-        lower=_by_rows(_fft_reference, 0, complex64),
+        lower=_by_rows(_fft_reference, _fft_into, 0, complex64),
         vjp=lambda n, g: (fft(g, n.params[0], not n.params[1], n.params[2]),),
         batch=lambda n, inputs, batched: fft(inputs[0], tuple(i + 1 for i in n.params[0]), *n.params[1:]),
         samples=[(("c8:3,4",), ((0, 1), False, 1.0)), (("c8:3,4",), ((1,), True, 0.25))],
@@ -113,7 +137,7 @@ rfft_p = register(
         ),
         _rfft_reference,
         _rfft_vjp,
-        lower=_by_rows(_rfft_reference, 0, complex64),
+        lower=_by_rows(_rfft_reference, _rfft_into, 0, complex64),
         batch=lambda n, inputs, batched: rfft(inputs[0], n.params[0] + 1, n.params[1]),
         samples=[(("f4:3,4",), (1, 1.0)), (("f4:5,2",), (0, 0.2))],
         cost=100,
@@ -141,7 +165,7 @@ irfft_p = register(
         lambda inputs, params: (_with_size(inputs[0].shape, params[1], params[0]), float32),
         _irfft_reference,
         _irfft_vjp,
-        lower=_by_rows(_irfft_reference, 1, float32),
+        lower=_by_rows(_irfft_reference, _irfft_into, 1, float32),
         batch=lambda n, inputs, batched: irfft(inputs[0], n.params[0], n.params[1] + 1, n.params[2]),
         samples=[(("c8:3,4",), (6, 1, 1.0)), (("c8:3,2",), (5, 0, 0.2))],
         cost=100,
