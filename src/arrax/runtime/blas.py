@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib
 import os
-
-import scipy_openblas32
 
 from arrax.codegen import cpu
 from arrax.graph.dtypes import Dtype, float32
@@ -142,7 +141,8 @@ done:
 
 @functools.cache
 def _library() -> ctypes.CDLL:
-    folder = scipy_openblas32.get_lib_dir()
+    """OpenBLAS; looked for when it is first used, which lets programs start sooner."""
+    folder = importlib.import_module("scipy_openblas32").get_lib_dir()
     names = sorted(n for n in os.listdir(folder) if n.startswith("libscipy_openblas") and not n.endswith(".a"))
     library = ctypes.CDLL(os.path.join(folder, names[0]))
     library.scipy_openblas_set_num_threads(1)
