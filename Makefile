@@ -6,12 +6,13 @@ READY := $(VENV)/.ready
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench compare docs clean
+.PHONY: help demo test test-all test-lm lint bench compare docs clean
 
 help:
 	@echo "make demo      train a small Llama on the standard library's source and let it write (about 2 minutes)"
 	@echo "make test      lint, the fast tests and the doctests"
 	@echo "make test-all  the same with the slow tests"
+	@echo "make test-lm   mlx-lm on Arrax: its programs, and a tiny model of each architecture against Apple's MLX"
 	@echo "make lint      ruff and mypy"
 	@echo "make bench     measure what Arrax costs on this machine: overheads, compiling, memory, workloads"
 	@echo "make compare   time the workloads on Apple's MLX, then on Arrax"
@@ -39,6 +40,18 @@ test: lint
 test-all: lint
 	$(PY) -m pytest -q -n $(WORKERS)
 	$(PY) -m pytest -q -p no:cacheprovider --doctest-modules src/arrax
+
+# mlx-lm brings many packages, so it has an environment of its own; for Linux it does not ask for MLX, which is the
+# oracle here as in the other tests.
+build/lm/.ready: pyproject.toml
+	test -x build/lm/bin/python || $(PYTHON) -m venv build/lm
+	build/lm/bin/python -m pip install --quiet --disable-pip-version-check -e '.[lm]' pytest 'mlx[cpu]==0.32.4'
+	touch $@
+
+test-lm: build/lm/.ready
+	build/lm/bin/python -m pytest -q -o timeout= -o addopts= tests/mlx_lm/check_programs.py
+	build/lm/bin/python tests/mlx_lm/sweep.py --save build/logits.npz
+	build/lm/bin/python -m arrax run tests/mlx_lm/sweep.py --against build/logits.npz
 
 bench: $(READY)
 	$(PY) -m arrax bench --json build/figures.json $(ARGS)

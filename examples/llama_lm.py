@@ -411,6 +411,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     summary = {
         "framework": f"{mx.__name__} {mx.__version__}",
+        "model": shape,
         "parameters": parameters,
         "bigram_loss": bigram,
         "validation": validation,

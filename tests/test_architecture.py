@@ -15,7 +15,7 @@ ROOT = Path(arrax.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 MODULES = {path: ".".join(path.relative_to(ROOT.parent).with_suffix("").parts) for path in FILES}
 LAYERS = ("graph", "prims", "compiler", "codegen", "runtime", "transforms", "core")  # each may use those before it
-ON_TOP = ("nn", "optimizers", "utils")  # written in the public API alone
+ON_TOP = ("llm", "nn", "optimizers", "utils")  # written in the public API alone
 PUBLIC = ("arrax.core", "arrax.nn", "arrax.optimizers", "arrax.utils")
 LONGEST = 650
 

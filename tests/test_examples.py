@@ -1,14 +1,17 @@
-"""The demo program, run on Arrax as a user runs it, on a small text that it can learn in seconds."""
+"""The examples, run on Arrax as a user runs them: on little data or for a few steps, yet they must have learned."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import load_file
 
-DEMO = Path(__file__).parents[1] / "examples" / "llama_lm.py"
+EXAMPLES = Path(__file__).parents[1] / "examples"
+DEMO = EXAMPLES / "llama_lm.py"
 ARRAX = [sys.executable, "-m", "arrax", "run"]
 MLX = [sys.executable]
 SMALL = ["--steps=60", "--batch=8", "--context=32", "--layers=2", "--dims=32", "--heads=2", "--eval-every=20"]
@@ -114,3 +117,76 @@ def test_benchmarks_time_and_compare(tmp_path: Path) -> None:
     out = run(ARRAX, bench, *words, "--against", tmp_path / "a.json")
     assert "other" in out and f"{times['compiled call on 8 floats']:.3f}" in out
     assert "no workload's name contains 'nothing'" in run(ARRAX, bench, "--only", "nothing", code=2)
+
+
+def number(pattern: str, shown: str) -> float:
+    """Return the number at the group of `pattern` in what a program printed."""
+    found = re.search(pattern, shown)
+    assert found, shown
+    return float(found[1].replace(",", ""))
+
+
+def is_png(path: Path) -> bool:
+    return path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_linear_regression_reaches_the_exact_solution(tmp_path: Path) -> None:
+    shown = run(ARRAX, EXAMPLES / "linear_regression.py", "--steps=300", "--out", tmp_path)
+    exact = number(r"(\S+) exactly solved", shown)
+    assert number(r"error (\S+) at first", shown) == pytest.approx(1, abs=1e-3)  # the targets are standardised
+    assert exact - 1e-3 < number(r"(\S+) at last", shown) < 1.02 * exact < 0.6
+    assert number(r"variance explained (\S+)%", shown) > 35
+    assert is_png(tmp_path / "fit.png")
+
+
+def test_logistic_regression_tells_tumours_apart(tmp_path: Path) -> None:
+    shown = run(ARRAX, EXAMPLES / "logistic_regression.py", "--steps=200", "--out", tmp_path)
+    assert number(r"loss (\S+) nats at first", shown) == pytest.approx(0.6931, abs=1e-3)  # ln 2: even odds
+    assert number(r"(\S+) at last", shown) < 0.15
+    assert number(r"(\S+)% right", shown) > 93 > number(r"benign: (\S+)%", shown)
+    assert is_png(tmp_path / "odds.png")
+
+
+@pytest.mark.parametrize(("model", "epochs", "accuracy"), [("mlp", 4, 90), ("conv", 2, 85)])
+def test_digits_are_read(model: str, epochs: int, accuracy: float, tmp_path: Path) -> None:
+    shown = run(ARRAX, EXAMPLES / "digits.py", f"--model={model}", f"--epochs={epochs}", "--out", tmp_path)
+    assert number(r"(\S+)% read correctly", shown) > accuracy
+    assert number(r"(\S+) in the last", shown) < 0.5 * number(r"loss (\S+) nats", shown)
+    assert is_png(tmp_path / f"{model}.png")
+
+
+def test_autoencoder_beats_the_mean_image(tmp_path: Path) -> None:
+    shown = run(ARRAX, EXAMPLES / "vae.py", "--epochs=12", "--hidden=128", "--out", tmp_path)
+    assert number(r"(\S+) in the last", shown) < number(r"loss (\S+) nats per image", shown) - 2
+    assert number(r"held back\s+(\S+) nats", shown) < number(r"mean image: (\S+)", shown) - 0.5
+    assert is_png(tmp_path / "digits.png")
+
+
+def test_adapters_alone_are_trained_and_saved(corpus: Path, tmp_path: Path) -> None:
+    words = ["--context=32", "--batch=8", "--eval-windows=16", "--tokens=8", "--rank=4"]
+    base = ["--base-steps=40", "--layers=1", "--dims=32", "--heads=2"]
+    shown = run(ARRAX, EXAMPLES / "lora.py", *words, *base, "--steps=60", "--eval-every=30", "--out", tmp_path / "one")
+    before, after = number(r"(\S+) nats per byte before", shown), number(r"before, (\S+) after", shown)
+    assert after < before - 0.05
+    saved = load_file(tmp_path / "one" / "adapters.safetensors")
+    assert {name.rpartition(".")[2] for name in saved} == {"lora_a", "lora_b"}
+    assert sum(value.size for value in saved.values()) == number(r"(\S+) parameters trained", shown)
+    assert is_png(tmp_path / "one" / "loss.png")
+
+    # The base is as it was, fit to be adapted to something else.
+    again = [*words, "--steps=2", "--base", tmp_path / "one" / "base", "--out", tmp_path / "two"]
+    assert number(r"(\S+) nats per byte before", run(ARRAX, EXAMPLES / "lora.py", *again)) == before
+    assert "no summary.json" in run(ARRAX, EXAMPLES / "lora.py", "--base", corpus, "--out", tmp_path / "two", code=1)
+
+
+@pytest.mark.parametrize("name", ["digits", "linear_regression", "logistic_regression", "lora", "vae"])
+@pytest.mark.slow
+def test_apples_mlx_runs_the_same_examples(name: str, tmp_path: Path) -> None:
+    few = {
+        "digits": ["--epochs=1"],
+        "lora": ["--base-steps=2", "--steps=2", "--layers=1", "--dims=32", "--context=16", "--tokens=4"],
+        "vae": ["--epochs=1"],
+    }.get(name, ["--steps=5"])
+    shown = run(MLX, EXAMPLES / f"{name}.py", *few, "--out", tmp_path)
+    assert "framework   mlx.core " in shown
+    assert is_png(next(tmp_path.glob("*.png")))

@@ -12,7 +12,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_MODULES = ("alias", "core", "nn", "optimizers", "utils")
+_MODULES = ("alias", "core", "llm", "nn", "optimizers", "utils")
 
 
 def __getattr__(name: str) -> Any:

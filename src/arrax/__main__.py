@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import platform
 import runpy
@@ -21,7 +22,8 @@ from arrax.runtime import threads
 
 # Commands that are programs of their own: everything after the name is theirs, --help included.
 PROGRAMS = {"demo": "examples/llama_lm.py", "bench": "benchmarks/bench.py"}
-PACKAGES = ("numpy", "llvmlite", "ml_dtypes", "scipy-openblas32", "safetensors")
+LANGUAGE_MODELS = ("generate", "serve")
+PACKAGES = ("numpy", "scipy", "llvmlite", "ml_dtypes", "scipy-openblas32", "safetensors")
 
 
 def run_script(path: str, arguments: Sequence[str]) -> None:
@@ -105,6 +107,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     explain.add_argument("--stage", choices=["graph", "simplified", "schedule", "kernels", "llvm", "asm", "dot"])
     explain.add_argument("expression", metavar="EXPRESSION")
+    commands.add_parser("generate", help="continue a text with a language model; `arrax generate --help` tells more")
+    commands.add_parser("serve", help="serve a language model over HTTP; `arrax serve --help` tells more")
     commands.add_parser("demo", help="train a small Llama and let it write; `arrax demo --help` lists its options")
     commands.add_parser("bench", help="measure speed and memory here; `arrax bench --help` lists the benchmarks")
     return parser
@@ -115,6 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in PROGRAMS:
         run_script(str(find_program(PROGRAMS[words[0]])), words[1:])
+        return
+    if words and words[0] in LANGUAGE_MODELS:
+        importlib.import_module("arrax.llm.command").main(words)
         return
     parser = make_parser()
     options = parser.parse_args(words)

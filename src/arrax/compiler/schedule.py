@@ -453,29 +453,46 @@ class Scheduler:
         group.roots.append(Root(source, coords, position, address))
 
     def _update(self, position: int) -> None:
-        """A concatenation, or a base with a region replaced: one group for each input, in order."""
+        """A concatenation, or a base with regions replaced: one group for each part, in order."""
         node = self.order[position]
         strides = self.symbols.strides(node.shape)
         groups: list[Group] = []
         start = ZERO
-        for number, x in enumerate(node.inputs):
+        for x, place in self._parts(position):
             source = self.position[id(x)]
             group, coords = self._new_group("loop", x.shape)
             address = ZERO
             for i, (c, s) in enumerate(zip(coords, strides, strict=True)):
                 if node.prim.name == "concatenate":
                     c = c + start if i == node.params[0] else c
-                elif number == 1:
-                    context = ViewContext(self.symbols, self.origin.get(id(node), position), lambda *a: ZERO)
-                    c = c * node.params[1][i] + context.arg(i)
+                elif place is not None:
+                    c = c * self.order[place].params[1][i] + self.symbols.argument(
+                        self.origin.get(id(self.order[place]), place), i
+                    )
                 address = address + c * s
             if node.prim.name == "concatenate":
                 start = start + self.symbols.size(x.shape[node.params[0]])
             self._part(position, source, address, coords, group)
-            group.after.update(g.number for g in groups)
+            if groups:
+                group.after.add(groups[-1].number)
             groups.append(group)
             self._require(source, group, coords)
         self._written(position, [g.number for g in groups])
+
+    def _parts(self, position: int) -> list[tuple[Node, int | None]]:
+        """What an update is made of, in order, and the update that says where it goes, if it is a region.
+
+        An update of an update that nobody else wants goes on in the same memory.
+        """
+        node = self.order[position]
+        if node.prim.name != "slice_update":
+            return [(x, None) for x in node.inputs]
+        regions: list[tuple[Node, int | None]] = []
+        while node.prim.name == "slice_update" and node.buffer is None and (not regions or self.uses[position] == 1):
+            regions.append((node.inputs[1], position))
+            node = node.inputs[0]
+            position = self.position[id(node)]
+        return [(node, None), *reversed(regions)]
 
     def _scatter(self, position: int) -> None:
         node = self.order[position]

@@ -10,9 +10,10 @@ from arrax.graph.node import Node, topological
 from arrax.graph.primitive import NONDIFF, bind
 from arrax.prims import call
 from arrax.prims.leaf import constant
-from arrax.prims.pointwise import add, cast, conj_p, stop_gradient_p
+from arrax.prims.pointwise import cast, conj_p, stop_gradient_p
 from arrax.prims.reduce import sum_to, zeros_like
 from arrax.transforms import trees
+from arrax.transforms.cotangents import total
 from arrax.transforms.tracing import Trace, named_like, variable
 
 
@@ -35,8 +36,7 @@ def pullback(
 
     def give(node: Node, g: Node | None) -> None:
         if g is not None and id(node) in depends:
-            before = received.get(id(node))
-            received[id(node)] = g if before is None else add(before, g)
+            received[id(node)] = total(received.get(id(node)), g)
 
     for node, cotangent in zip(outputs, cotangents, strict=True):
         give(node, cotangent)
@@ -56,8 +56,7 @@ def pullback(
                 parts = groups.setdefault(id(group), [None] * (len(group.inputs) - group.params[1]))
                 which = node.params[0]
                 # The rule may have been handed this output, so that two nodes stand for it.
-                before = parts[which]
-                parts[which] = g if before is None else add(before, g)
+                parts[which] = total(parts[which], g)
             continue
         for source, part in zip(node.inputs, partials(node, g), strict=True):
             give(source, part)
