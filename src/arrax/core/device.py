@@ -1,7 +1,7 @@
 """Devices and streams.
 
-There is one device, the CPU. A stream is a name here: what a thread evaluates is done when the call returns, in the
-order in which it asked for it, and what several threads evaluate is done at the same time.
+There is one device, the CPU. A stream is a name here: what a thread evaluates is done in the order in which it asked for
+it, with ``async_eval`` in the background, and what several threads evaluate is done at the same time.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import os
 import platform
 import threading
 from typing import Any
+
+from arrax.runtime.executor import settle
 
 
 class DeviceType(enum.Enum):
@@ -246,8 +248,9 @@ def stream(s: Stream | ThreadLocalStream | Device | DeviceType) -> StreamContext
 
 
 def synchronize(stream: Stream | ThreadLocalStream | Device | DeviceType | None = None) -> None:
-    """Waits until the work of a stream is done; all that was evaluated already is.
+    """Waits until the work of a stream is done: what ``async_eval`` started.
 
     Raises TypeError for what is neither a stream nor a device, ValueError for a device that does not exist.
     """
     check_stream("synchronize", stream)
+    settle()

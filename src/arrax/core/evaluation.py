@@ -6,7 +6,7 @@ from typing import Any
 
 from arrax.graph.handle import Handle
 from arrax.graph.node import Node
-from arrax.runtime.executor import evaluate
+from arrax.runtime.executor import evaluate, evaluate_later
 
 
 def _collect(tree: Any, nodes: list[Node]) -> None:
@@ -33,5 +33,16 @@ def eval(*args: Any) -> None:
 
 
 def async_eval(*args: Any) -> None:
-    """Like ``eval``; the arrays are ready when it returns."""
-    eval(*args)
+    """Starts to compute all arrays in the arguments and returns; whoever looks at data waits for them.
+
+    Inside a transform it is ``eval``.
+
+    >>> import arrax.core as mx
+    >>> x = mx.ones(2) + 1
+    >>> mx.async_eval(x)
+    >>> x
+    array([2, 2], dtype=float32)
+    """
+    nodes: list[Node] = []
+    _collect(args, nodes)
+    evaluate_later(nodes)

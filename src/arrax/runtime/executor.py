@@ -8,6 +8,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from arrax.graph.node import Node, Shape
 from arrax.graph.template import Call, Result, Template, inlined, needed, wanted_with
 from arrax.prims import leaf
 from arrax.runtime import buffer as memory
+from arrax.runtime import debug
 from arrax.runtime.cpu import ALONE, Bound, BoundCall, Run, references
 
 SMALL = 16  # elements of all arrays of a graph together, up to which NumPy takes no longer than a kernel
@@ -33,9 +35,15 @@ _plans: OrderedDict[tuple, Plan] = OrderedDict()
 _bound: OrderedDict[tuple, Bound | None] = OrderedDict()
 
 
+_jobs: list[tuple[Future, Run, list[Node], list[tuple[Node, Node]]]] = []  # what runs in the background, in order
+_background: ThreadPoolExecutor | None = None
+
+
 def _before_fork() -> None:
     # no other thread may be changing what the child gets a copy of
-    for lock in (_lock, cpu.lock, memory.pool.lock):
+    _lock.acquire()
+    settle()
+    for lock in (cpu.lock, memory.pool.lock):
         lock.acquire()
 
 
@@ -44,8 +52,14 @@ def _after_fork() -> None:
         lock.release()
 
 
+def _in_child() -> None:
+    global _background
+    _background = None  # its thread is the parent's
+    _after_fork()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_child)
 
 
 class _Tracing(threading.local):
@@ -84,6 +98,8 @@ def evaluate(outputs: list[Node]) -> None:
     then nothing has changed.
     """
     with _lock:
+        if _jobs:
+            settle()
         pending = [n for n in outputs if n.buffer is None]
         if not pending:
             return
@@ -100,6 +116,40 @@ def evaluate(outputs: list[Node]) -> None:
     run()
     with _lock:
         _hand_out(run, wanted, shown)
+
+
+def evaluate_later(outputs: list[Node]) -> None:
+    """Starts to compute the given nodes in the background; who wants data, whichever, waits until they are there.
+
+    One graph runs at a time. Nodes change in the thread that waits, not in the background. A graph that fails there
+    stays as it was: it fails again for those who want its data.
+    """
+    global _background
+    if tracing.depth or debug.level:
+        evaluate(outputs)
+        return
+    with _lock:
+        settle()
+        pending = [n for n in outputs if n.buffer is None]
+        if not pending:
+            return
+        run, wanted, shown = _prepare(pending)
+        if isinstance(run, _Computed):
+            _hand_out(run, wanted, shown)
+            return
+        if _background is None:
+            _background = ThreadPoolExecutor(1, "arrax-background")
+        _jobs.append((_background.submit(run), run, wanted, shown))
+
+
+def settle() -> None:
+    """Waits for what runs in the background, and hands out its results."""
+    with _lock:
+        while _jobs:
+            job, run, wanted, shown = _jobs[0]
+            if job.exception() is None:  # which waits
+                _hand_out(run, wanted, shown)
+            del _jobs[0]  # not before: what is interrupted is done again
 
 
 def _hand_out(run: Run | _Computed, wanted: list[Node], shown: list[tuple[Node, Node]]) -> None:

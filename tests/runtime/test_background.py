@@ -1,0 +1,148 @@
+"""Evaluation in the background: the same results, whoever looks at them, and whenever."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+import arrax.core as mx
+from arrax.runtime import cpu, executor
+
+
+def large(seed: int = 0) -> tuple[mx.array, np.ndarray]:
+    values = np.random.default_rng(seed).normal(size=(300, 300)).astype(np.float32)
+    return mx.array(values), values
+
+
+def test_it_returns_before_the_work_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    go, run = threading.Event(), cpu.Run.__call__
+
+    def held(self: cpu.Run) -> list:
+        assert go.wait(20)
+        return run(self)
+
+    x, values = large()
+    with monkeypatch.context() as patch:
+        patch.setattr(cpu.Run, "__call__", held)
+        y = mx.tanh(x) + 1
+        mx.async_eval(y)
+        assert len(executor._jobs) == 1
+        z = y * 2  # recorded meanwhile
+        go.set()
+        np.testing.assert_allclose(z, (np.tanh(values) + 1) * 2, rtol=1e-5, atol=1e-6)
+    assert not executor._jobs
+
+
+@pytest.mark.parametrize("look", (np.array, lambda y: y.tolist(), lambda y: mx.eval(y), lambda y: mx.synchronize()))
+def test_whoever_looks_waits(look) -> None:
+    x, values = large()
+    y = mx.exp(x)
+    mx.async_eval(y)
+    look(y)
+    assert not executor._jobs
+    assert y._node.buffer is not None
+    np.testing.assert_allclose(y, np.exp(values), rtol=1e-5)
+
+
+def test_a_loop_one_step_ahead() -> None:
+    state, expected = large()
+    w = mx.array(np.random.default_rng(1).normal(size=(300, 300)).astype(np.float32) / 20)
+    cache, seen = mx.zeros((20, 300)), []
+    for t in range(20):
+        state = mx.tanh(state @ w)
+        cache[t] = state[0]
+        total = mx.sum(state)
+        mx.async_eval(total, state, cache)
+        seen.append(total)
+    rows = []
+    for t in range(20):
+        expected = np.tanh(expected @ np.array(w))
+        rows.append(expected[0])
+        assert seen[t].item() == pytest.approx(float(expected.sum()), rel=1e-3, abs=1e-2)
+    np.testing.assert_allclose(cache, np.stack(rows), rtol=1e-3, atol=1e-4)
+
+
+def test_failures_are_those_of_who_wants_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(self: cpu.Run) -> list:
+        raise MemoryError("none left")
+
+    x, values = large()
+    y = mx.exp(x)
+    with monkeypatch.context() as patch:
+        patch.setattr(cpu.Run, "__call__", failing)
+        mx.async_eval(y)
+        other = mx.array([1.0, 2.0])
+        assert (other + 1).tolist() == [2.0, 3.0]  # small: no run
+        with pytest.raises(MemoryError, match="none left"):
+            mx.eval(y)
+    np.testing.assert_allclose(y, np.exp(values), rtol=1e-5)
+
+
+def test_inside_of_a_transform_it_is_done_at_once() -> None:
+    def f(x: mx.array) -> mx.array:
+        y = mx.square(x)
+        mx.async_eval(y)
+        return mx.sum(y * y)
+
+    x, values = large()
+    np.testing.assert_allclose(mx.grad(f)(x), 4 * values**3, rtol=1e-4, atol=1e-5)
+
+
+def test_from_several_threads() -> None:
+    x, values = large()
+    failures: list[BaseException] = []
+
+    def work(k: int) -> None:
+        try:
+            for i in range(30):
+                y = x * float(k) + float(i)
+                mx.async_eval(y)
+                z = mx.sum(y)
+                mx.async_eval(z)
+                assert z.item() == pytest.approx(float((values * k + i).sum()), rel=1e-3, abs=0.5)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not failures
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_fork_with_work_in_the_background(run) -> None:
+    assert (
+        run("""
+        import os
+        import numpy as np
+        import arrax.core as mx
+        x = mx.array(np.ones((500, 500), np.float32))
+        for _ in range(5):
+            y = mx.exp(x) @ x
+            mx.async_eval(y)
+            pid = os.fork()
+            if pid == 0:
+                z = y + 1
+                mx.async_eval(z)
+                os._exit(0 if abs(z[0, 0].item() - 1360.1409) < 1 else 1)
+            assert os.waitpid(pid, 0)[1] == 0
+            assert abs(y[0, 0].item() - 1359.1409) < 1
+        print("well")
+    """).strip()
+        == "well"
+    )
+
+
+def test_a_program_may_end_meanwhile(run) -> None:
+    run("""
+        import arrax.core as mx
+        x = mx.random.normal((1500, 1500))
+        for _ in range(3):
+            x = mx.tanh(x @ x)
+        mx.async_eval(x)
+    """)
