@@ -361,8 +361,8 @@ PAGES = (
     Page(
         "devices",
         "Devices, streams, memory",
-        "There is one device, the CPU; `async_eval` works in the background. Functions take a `stream` argument wherever "
-        "MLX's do; it is checked and has no effect.",
+        "There is one device, the CPU; `async_eval` works in the background. Functions take a `stream` argument "
+        "wherever MLX's do; it is checked and has no effect.",
         (
             Section(
                 "Devices",

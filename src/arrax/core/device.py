@@ -1,7 +1,7 @@
 """Devices and streams.
 
-There is one device, the CPU. A stream is a name here: what a thread evaluates is done in the order in which it asked for
-it, with ``async_eval`` in the background, and what several threads evaluate is done at the same time.
+There is one device, the CPU. A stream is a name here: what a thread evaluates is done in the order in which it asked
+for it, with ``async_eval`` in the background, and what several threads evaluate is done at the same time.
 """
 
 from __future__ import annotations
