@@ -50,19 +50,23 @@ def test_whoever_looks_waits(look) -> None:
 def test_a_loop_one_step_ahead() -> None:
     state, expected = large()
     w = mx.array(np.random.default_rng(1).normal(size=(300, 300)).astype(np.float32) / 20)
-    cache, seen = mx.zeros((20, 300)), []
+    cache, seen, places = mx.zeros((20, 300)), [], []
     for t in range(20):
         state = mx.tanh(state @ w)
         cache[t] = state[0]
         total = mx.sum(state)
         mx.async_eval(total, state, cache)
         seen.append(total)
+        if t > 2:
+            mx.synchronize()
+            places.append(cache._node.buffer.ptr)
     rows = []
     for t in range(20):
         expected = np.tanh(expected @ np.array(w))
         rows.append(expected[0])
         assert seen[t].item() == pytest.approx(float(expected.sum()), rel=1e-3, abs=1e-2)
     np.testing.assert_allclose(cache, np.stack(rows), rtol=1e-3, atol=1e-4)
+    assert len(set(places)) == 1  # written over in place
 
 
 def test_failures_are_those_of_who_wants_the_data(monkeypatch: pytest.MonkeyPatch) -> None:

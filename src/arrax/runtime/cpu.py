@@ -134,6 +134,10 @@ class Run:
         """Whether all has been computed. (For plans without library calls, the only ones that donate.)"""
         return self._table[0] != 0
 
+    def release(self) -> None:
+        """Lets go of the data; for a run that has ended, whoever still holds it."""
+        self._held = None
+
     def __call__(self) -> list[Buffer]:
         table = self._table
         workers = threads.pool()

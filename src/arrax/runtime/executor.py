@@ -149,6 +149,7 @@ def settle() -> None:
             job, run, wanted, shown = _jobs[0]
             if job.exception() is None:  # which waits
                 _hand_out(run, wanted, shown)
+            run.release()  # the thread may not have let go of it yet
             del _jobs[0]  # not before: what is interrupted is done again
 
 
