@@ -85,7 +85,7 @@ def _by_rows(reference: Callable[..., np.ndarray], into: Callable[..., None], ax
         last = tuple(((1,) if isinstance(p, tuple) else 1) if i == axes else p for i, p in enumerate(params))
 
         def work(rows: np.ndarray, out: np.ndarray) -> None:
-            if _in_place() is None:
+            if _in_place() is None or rows.dtype not in (np.float32, np.complex64):
                 out[...] = reference(last, out.shape, dtype, rows)
                 return
             into(out, rows, params)
