@@ -6,6 +6,7 @@ made the vector loop; where something is contiguous along another loop only, a t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arrax.compiler.index import Poly
@@ -157,6 +158,18 @@ class Analysis:
         for key in self.order:
             ready = max((self.phase[k] for k in self.needs[key]), default=0)
             self.phase[key] = ready + 1 if key[0] in self.group.reductions else ready
+
+    def behind(self, targets: Sequence[Key]) -> set[Key]:
+        """The targets and what they are computed from, up to reductions."""
+        seen: set[Key] = set()
+        stack = list(targets)
+        while stack:
+            key = stack.pop()
+            if key not in seen:
+                seen.add(key)
+                if key[0] not in self.group.reductions:
+                    stack.extend(self.needs[key])
+        return seen
 
     def blocks(self) -> list[Block]:
         """The group's loops, outermost first; neighbours that every address treats as one are one."""

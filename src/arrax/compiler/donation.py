@@ -58,22 +58,10 @@ def access(analysis: Analysis, memory: Callable[[int], int]) -> Access:
             continue
         # the value that is stored depends on what was read: reading comes first, in whatever order the machine works
         found.pairs.update(
-            (at[key], target) for key in _behind(analysis, start) if key in at and addresses[at[key]] == {root.address}
+            (at[key], target) for key in analysis.behind([start]) if key in at and addresses[at[key]] == {root.address}
         )
     found.copies = len(group.roots) == 1 and (group.roots[0].node, group.roots[0].coords) in at
     return found
-
-
-def _behind(analysis: Analysis, start: Key) -> set[Key]:
-    """What a value is computed from, without what goes into reductions first."""
-    seen, stack = {start}, [start]
-    while stack:
-        key = stack.pop()
-        if key[0] not in analysis.group.reductions:
-            new = [k for k in analysis.needs[key] if k not in seen]
-            seen.update(new)
-            stack.extend(new)
-    return seen
 
 
 def donations(steps: Sequence[Access], inputs: Iterable[int], results: Iterable[int]) -> list[Pair]:

@@ -382,8 +382,7 @@ def evaluate_plan(bound: Any, recorded: Sequence[Node], data: Callable[[Node], n
 
     def array(key: Any, dtype: Dtype, size: int) -> np.ndarray:
         if isinstance(key, int):
-            while key in plan.alias:
-                key = plan.alias[key]
+            key = plan.alias.get(key, key)
             if key not in arrays and key in plan.leaves:
                 constant = plan.order[key].prim.name == "const"
                 elements = np.full(1, scalar(key)) if constant else np.array(data(recorded[plan.leaves[key]]))

@@ -253,14 +253,7 @@ class Lowering:
 
     def _needed(self, targets: Sequence[Key]) -> list[Key]:
         """What the targets are computed from, up to reductions, operands first."""
-        seen: set[Key] = set()
-        stack = list(targets)
-        while stack:
-            key = stack.pop()
-            if key not in seen:
-                seen.add(key)
-                if key[0] not in self.group.reductions:
-                    stack.extend(self.analysis.needs[key])
+        seen = self.analysis.behind(targets)
         return [k for k in self.analysis.order if k in seen]
 
     def _store(self, root: Root, values: dict[Key, Value]) -> Store:

@@ -53,7 +53,7 @@ class Plan:
         steps: in the order of execution.
         order: the simplified graph that it was made from; positions in steps count in it.
         outputs: the positions of the results.
-        alias: nodes that share another's memory.
+        alias: nodes that share another's memory, and the one whose it is.
         leaves: position in the simplified graph -> position in the recorded one, for data and scalars;
             -1 for scalars that the rewriting made.
         sources: letter -> where its value is in the recorded graph: ("size", node, axis) or ("arg", node, number).
@@ -139,7 +139,7 @@ def build(recorded: list[Node], outputs: list[Node]) -> Plan:
         steps,
         [Node(n.prim, (), n.params, n.shape, n.dtype) for n in graph.order],  # a plan must not hold on to data
         [position[id(n)] for n in graph.outputs],
-        scheduler.alias,
+        {i: scheduler.memory(i) for i in scheduler.alias},
         leaves,
         sources,
         planned.groups,

@@ -315,15 +315,18 @@ def _dequantized(
     codes = _unpack(packed, bits)
     groups = reshape(codes, (*scales.shape, group_size))
     each = (*scales.shape, 1)
+    values = _elements(groups, reshape(scales, each), None if biases is None else reshape(biases, each), mode, unit)
+    return p.cast(reshape(values, codes.shape), dtype)
+
+
+def _elements(codes: Node, scales: Node, biases: Node | None, mode: str, unit: Any) -> Node:
+    """The numbers that codes stand for; scales and biases broadcast to them."""
     if mode == "affine":
         assert biases is not None
         work = float64 if float64 in (scales.dtype, biases.dtype) else float32
-        values = p.mul(p.cast(groups, work), p.cast(reshape(scales, each), work))
-        values = p.add(values, p.cast(reshape(biases, each), work))
-    else:
-        elements = _decode_fp8(groups) if mode == "mxfp8" else _decode(groups, 3, 1, 1)
-        values = p.mul(elements, _decode_scales(reshape(scales, each), mode, unit))
-    return p.cast(reshape(values, codes.shape), dtype)
+        return p.add(p.mul(p.cast(codes, work), p.cast(scales, work)), p.cast(biases, work))
+    elements = _decode_fp8(codes) if mode == "mxfp8" else _decode(codes, 3, 1, 1)
+    return p.mul(elements, _decode_scales(scales, mode, unit))
 
 
 def dequantize(
@@ -372,37 +375,37 @@ def dequantize(
 
 # --- products ---------------------------------------------------------------------------------------------------------
 def _product_operands(
+    op: str, x: Any, w: Any, scales: Any, biases: Any, scheme: tuple[int, int], mode: str
+) -> tuple[Node, tuple[Node, Node, Node | None]]:
+    """``x`` in the type of the result, and the quantized matrix."""
+    left = array_node(op, x)
+    packed, scale, bias = _check_quantized(op, w, scales, biases, *scheme, mode)
+    dtype = left.dtype if bias is None else promote(promote(left.dtype, scale.dtype), bias.dtype)
+    if not dtype.is_float:
+        raise ValueError(f"[{op}] expected floating point, got {dtype.name}: cast x")
+    if left.ndim < 1:
+        raise ValueError(f"[{op}] expected at least one axis, got a scalar: use multiply")
+    return p.cast(left, dtype), (packed, scale, bias)
+
+
+def _right_operand(
     op: str,
-    x: Any,
-    w: Any,
-    scales: Any,
-    biases: Any,
+    left: Node,
+    quantized: tuple[Node, Node, Node | None],
     transpose: bool,
     scheme: tuple[int, int],
     mode: str,
     unit: Node | None = None,
-) -> tuple[Node, Node]:
-    """``x`` and the dequantized matrix, in the type of the result."""
-    x = array_node(op, x)
-    packed, scale, bias = _check_quantized(op, w, scales, biases, *scheme, mode)
-    left = _left_operand(op, x, scale, bias)
-    right = _dequantized(packed, scale, bias, *scheme, mode, left.dtype, unit)
+) -> Node:
+    """The dequantized matrix, in the type of ``left``, which it must fit."""
+    right = _dequantized(*quantized, *scheme, mode, left.dtype, unit)
     right = swap_last(right) if transpose else right
     if left.shape[-1] != right.shape[-2]:
         raise ValueError(
             f"[{op}] expected x of shape (..., {right.shape[-2]}) for a matrix of {list(right.shape)}, "
             f"got {list(left.shape)}: see transpose"
         )
-    return left, right
-
-
-def _left_operand(op: str, left: Node, scale: Node, bias: Node | None) -> Node:
-    dtype = left.dtype if bias is None else promote(promote(left.dtype, scale.dtype), bias.dtype)
-    if not dtype.is_float:
-        raise ValueError(f"[{op}] expected floating point, got {dtype.name}: cast x")
-    if left.ndim < 1:
-        raise ValueError(f"[{op}] expected at least one axis, got a scalar: use multiply")
-    return p.cast(left, dtype)
+    return right
 
 
 @functools.lru_cache(maxsize=64)
@@ -427,14 +430,9 @@ def _row_product(x: Node, packed: Node, scales: Node, biases: Node | None, bits:
     codes = p.bitwise_and(p.right_shift(reshape(packed, (rows, 1, words)), offsets), _u((1 << bits) - 1))
 
     def for_words(a: Node) -> Node:
-        return reshape(p.cast(take(a, group, 1), float32), (rows, 1, words))
+        return reshape(take(a, group, 1), (rows, 1, words))
 
-    if mode == "affine":
-        assert biases is not None
-        values = p.add(p.mul(p.cast(codes, float32), for_words(scales)), for_words(biases))
-    else:
-        elements = _decode_fp8(codes) if mode == "mxfp8" else _decode(codes, 3, 1, 1)
-        values = p.mul(elements, for_words(_decode_scales(scales, mode, None)))
+    values = _elements(codes, for_words(scales), None if biases is None else for_words(biases), mode, None)
     return reshape(reduce(sum_p, p.mul(values, line), (1, 2)), (*x.shape[:-1], rows))
 
 
@@ -475,14 +473,12 @@ def quantized_matmul(
     expect("quantized_matmul", str, mode=mode)
     op = "quantized_matmul"
     scheme = _scheme(op, group_size, bits, mode)
-    row = array_node(op, x)
-    if transpose and 32 % scheme[1] == 0:
-        packed, scale, bias = _check_quantized(op, w, scales, biases, *scheme, mode)
-        left = _left_operand(op, row, scale, bias)
-        fits = packed.ndim == 2 and left.size == left.shape[-1] == packed.shape[1] * 32 // scheme[1]
-        if fits and left.dtype is not float64:
-            return _wrap(p.cast(_row_product(left, packed, scale, bias, scheme[1], mode), left.dtype))
-    return _wrap(record_matmul(op, *_product_operands(op, x, w, scales, biases, transpose, scheme, mode)))
+    left, quantized = _product_operands(op, x, w, scales, biases, scheme, mode)
+    bits, packed = scheme[1], quantized[0]
+    unpackable = transpose and 32 % bits == 0 and packed.ndim == 2 and left.dtype is not float64
+    if unpackable and left.size == left.shape[-1] == packed.shape[1] * 32 // bits:
+        return _wrap(p.cast(_row_product(left, *quantized, bits, mode), left.dtype))
+    return _wrap(record_matmul(op, left, _right_operand(op, left, quantized, transpose, scheme, mode)))
 
 
 def gather_qmm(
@@ -536,8 +532,8 @@ def gather_qmm(
     words, scale = (_wrap(gather_matrices(n, right)) for n in nodes[1:])
     bias = _wrap(gather_matrices(array_node(op, biases), right)) if biases is not None else None
     chosen = _wrap(gather_matrices(nodes[0], left))
-    a, b = _product_operands(op, chosen, words, scale, bias, transpose, scheme, mode, unit)
-    result = matmul(a, b)
+    a, quantized = _product_operands(op, chosen, words, scale, bias, scheme, mode)
+    result = matmul(a, _right_operand(op, a, quantized, transpose, scheme, mode, unit))
     assert result.shape[:-2] == batch
     return _wrap(result)
 

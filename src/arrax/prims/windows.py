@@ -96,17 +96,16 @@ class Rows:
         self.taps = tuple(k for k, _ in axes)
         self.merged = all(s == 1 for s in at.stride[:-1])
         leading = (x.shape[0], *at.out[:-1])
+        between: list[tuple[int, int]] = []
         if self.merged:
             self.batch: Shape = ()
             ends = [(n - 1) * math.prod(self.outer[i + 1 :]) * self.per for i, n in enumerate(leading)]
             self.count = sum(ends) + self.columns
         else:
             self.batch = leading
-            axes_between = zip(leading, steps, (1, *at.stride[:-1]), strict=False)
-            self._between = [(n, a * b) for n, a, b in axes_between]
+            between = [(n, a * b) for n, a, b in zip(leading, steps, (1, *at.stride[:-1]), strict=False)]
             self.count = self.columns
         depth = channels // at.groups
-        between = [] if self.merged else self._between
         rows = [(self.parts, at.stride[-1] * channels), (self.count, turn * channels), (self.length, 1)]
         self._axes = [*axes, (at.groups, depth), *between, *rows]
 

@@ -256,9 +256,7 @@ class Bound:
 
     # --- memory -------------------------------------------------------------------------------------------------------
     def _root(self, position: int) -> int:
-        while position in self.plan.alias:
-            position = self.plan.alias[position]
-        return position
+        return self.plan.alias.get(position, position)
 
     def _touched(self, step: Task | Product | Library) -> Sequence[int | tuple]:
         if isinstance(step, Task):
