@@ -288,3 +288,23 @@ def test_threads_that_want_the_same() -> None:
             thread.join()
         for array in found:
             np.testing.assert_array_equal(array, values + 1)
+
+
+def test_what_a_template_holds() -> None:
+    x = mx.array(np.arange(225, dtype=np.float32).reshape(15, 15))
+    one = mx.compile(lambda v: v[mx.array([6]), mx.array([10])])  # the positions are computed from arrays of its own
+    two = mx.compile(lambda v: one(v) * 2)
+    assert two(mx.zeros_like(x)).item() == 0  # evaluated with what the argument is computed from
+    assert (one(x).item(), two(x).item()) == (100, 200)
+
+
+def test_results_of_a_call_that_a_template_holds() -> None:
+    positions = mx.compile(lambda a: a * 2 + 1)
+
+    def function() -> Callable:
+        inner = positions(mx.arange(3) + 1)
+        return mx.compile(lambda v: mx.take(v, inner).astype(mx.int32))
+
+    f = function()
+    assert f(mx.zeros(9)).tolist() == [0, 0, 0]
+    assert f(mx.arange(9) * 1.0).tolist() == [3, 5, 7]

@@ -154,7 +154,7 @@ def inlined(outputs: Sequence[Node]) -> tuple[list[Node], list[Node]]:
     """For each output a node of the same value behind which there are neither calls nor aliases.
 
     Nodes that have none behind them, and evaluated ones, stand for themselves. Second all nodes that were seen on the
-    way and have inputs.
+    way and have inputs: among them the calls, whose templates hold nodes of their own.
     """
     done: dict[int, Node] = {}
     seen: list[Node] = []

@@ -190,6 +190,10 @@ def _prepare(pending: list[Node]) -> tuple[Run | _Computed, list[Node], list[tup
     shown = [i for i, n in uses.items() if n < 0]
     pending = wanted_with(pending)
     targets, seen = inlined(pending)
+    held = _held_by_templates(seen, pending)
+    if held:
+        pending += held
+        targets, seen = inlined(pending)
     for node in targets:
         if node.prim is leaf.const and node.buffer is None:
             finish(node, memory.from_array(node.prim.reference(node.params, node.shape, node.dtype)))
@@ -222,6 +226,13 @@ def _kept(order: list[Node], wanted: list[Node], uses: dict[int, int]) -> list[N
                 seen.add(id(node))
                 kept.append(node)
     return kept
+
+
+def _held_by_templates(seen: list[Node], pending: list[Node]) -> list[Node]:
+    """What the templates of the calls on the way use from outside: computed now, not anew by each further call."""
+    on_the_way = {id(n) for n in seen} - {id(n) for n in pending}
+    constants = [n for call in seen if type(call) is Call for n in call.params[0].constants]
+    return list({id(n): n for n in constants if id(n) in on_the_way and n.buffer is None}.values())
 
 
 def _start(
