@@ -64,8 +64,8 @@ class Primitive:
         batch: ``(node, inputs, batched) -> node`` where batched inputs carry a leading axis more; or ``NO_VMAP``.
             None where the kind has a rule of its own.
         lower: pointwise: the scalar operation's name in the kernel IR; reduce and scan: how two values combine; view
-            and gather: the map of coordinates; opaque: ``(params, ndim) -> (rows, out) -> None``, the work on an
-            array's last axis, which may be done for some rows at a time, if that is what the parameters ask for.
+            and gather: the map of coordinates; opaque: ``(params, ndim) -> (rows, out, workers) -> None``, the work on
+            an array's last axis in that many threads, if that is what the parameters ask for.
         static: ``node -> hashable``: the part of the parameters that decides which code is generated.
         dynamic: ``node -> ints``: the part that is an argument of the generated code.
         samples: arguments for the tests: a list of (input specifications, params).

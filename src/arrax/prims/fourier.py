@@ -60,16 +60,16 @@ def _in_place() -> Any:
         return None
 
 
-def _fft_into(out: np.ndarray, rows: np.ndarray, params: tuple) -> None:
-    _in_place().c2c(rows, (1,), not params[1], 0, out)
+def _fft_into(out: np.ndarray, rows: np.ndarray, params: tuple, workers: int) -> None:
+    _in_place().c2c(rows, (1,), not params[1], 0, out, workers)
 
 
-def _rfft_into(out: np.ndarray, rows: np.ndarray, params: tuple) -> None:
-    _in_place().r2c(rows, (1,), True, 0, out)
+def _rfft_into(out: np.ndarray, rows: np.ndarray, params: tuple, workers: int) -> None:
+    _in_place().r2c(rows, (1,), True, 0, out, workers)
 
 
-def _irfft_into(out: np.ndarray, rows: np.ndarray, params: tuple) -> None:
-    _in_place().c2r(rows, (1,), params[0], False, 0, out)
+def _irfft_into(out: np.ndarray, rows: np.ndarray, params: tuple, workers: int) -> None:
+    _in_place().c2r(rows, (1,), params[0], False, 0, out, workers)
 
 
 def _by_rows(reference: Callable[..., np.ndarray], into: Callable[..., None], axes: int, dtype: Dtype) -> Any:
@@ -78,17 +78,17 @@ def _by_rows(reference: Callable[..., np.ndarray], into: Callable[..., None], ax
     ``into`` writes the sums without a factor to their place.
     """
 
-    def lower(params: tuple, ndim: int) -> Callable[[np.ndarray, np.ndarray], None] | None:
+    def lower(params: tuple, ndim: int) -> Callable[[np.ndarray, np.ndarray, int], None] | None:
         axis = params[axes] if isinstance(params[axes], tuple) else (params[axes],)
         if axis != (ndim - 1,):
             return None
         last = tuple(((1,) if isinstance(p, tuple) else 1) if i == axes else p for i, p in enumerate(params))
 
-        def work(rows: np.ndarray, out: np.ndarray) -> None:
+        def work(rows: np.ndarray, out: np.ndarray, workers: int) -> None:
             if _in_place() is None or rows.dtype not in (np.float32, np.complex64):
                 out[...] = reference(last, out.shape, dtype, rows)
                 return
-            into(out, rows, params)
+            into(out, rows, params, workers)
             if params[-1] != 1:
                 out *= params[-1]
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+import threading
+from collections.abc import Callable
+
 import numpy as np
 
 from arrax.graph.dtypes import Dtype, bfloat16, int32, uint32
@@ -52,6 +57,24 @@ def _argsort_rows(a: np.ndarray, out: np.ndarray) -> None:
     out[...] = order & 0xFFFFFFFF
 
 
+def _in_parallel(
+    work: Callable[[np.ndarray, np.ndarray], None], rows: np.ndarray, out: np.ndarray, workers: int
+) -> None:
+    """Does the work on all rows in several threads: NumPy sorts without Python's lock."""
+    edges = [len(rows) * i // workers for i in range(workers + 1)]
+    others = [threading.Thread(target=work, args=(rows[a:b], out[a:b])) for a, b in itertools.pairwise(edges[1:])]
+    for thread in others:
+        thread.start()
+    try:
+        work(rows[: edges[1]], out[: edges[1]])
+    finally:  # also after Ctrl-C: nobody may write into memory that has been given back
+        for thread in others:
+            thread.join()
+
+
+_SORT, _ARGSORT = functools.partial(_in_parallel, _sort_rows), functools.partial(_in_parallel, _argsort_rows)
+
+
 def _sort_vjp(n: Node, g: Node) -> tuple[Node]:
     axis = n.params[0]
     order = argsort(n.inputs[0], axis)
@@ -69,7 +92,7 @@ sort_p = register(
         _sort_reference,
         _sort_vjp,
         lambda n, inputs, batched: sort(inputs[0], n.params[0] + 1),
-        lower=lambda params, ndim: _sort_rows if params[0] == ndim - 1 else None,
+        lower=lambda params, ndim: _SORT if params[0] == ndim - 1 else None,
         samples=[(("f4:5",), (0,)), (("f4:2,5",), (1,)), (("f4:5,2",), (0,))],
     )
 )
@@ -83,7 +106,7 @@ argsort_p = register(
         _argsort_reference,
         NONDIFF,
         lambda n, inputs, batched: argsort(inputs[0], n.params[0] + 1),
-        lower=lambda params, ndim: _argsort_rows if params[0] == ndim - 1 else None,
+        lower=lambda params, ndim: _ARGSORT if params[0] == ndim - 1 else None,
         samples=[(("f4:5",), (0,)), (("f4:2,5",), (1,)), (("f4:5,2",), (0,))],
     )
 )

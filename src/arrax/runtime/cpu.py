@@ -11,11 +11,9 @@ references for.
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 import struct
 import sys
-import threading
 from array import array
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -452,7 +450,8 @@ class Bound:
             out = _view(table, target, shape, dtype, writable=True)
             if by_rows is not None:
                 rows = math.prod(shape[:-1])
-                _in_parallel(by_rows, arrays[0].reshape(rows, -1), out.reshape(rows, -1))
+                workers = min(threads.count(), rows, -(-arrays[0].size // ROWS))
+                by_rows(arrays[0].reshape(rows, -1), out.reshape(rows, -1), workers)
             else:
                 out[...] = reference(params, shape, dtype, *arrays)
 
@@ -541,20 +540,6 @@ class BoundCall:
             for kind, k in self.results
         ]
         return run
-
-
-def _in_parallel(work: Callable[[np.ndarray, np.ndarray], None], rows: np.ndarray, out: np.ndarray) -> None:
-    """Does a library's work on all rows in as many threads as there are cores: NumPy sorts without Python's lock."""
-    parts = min(threads.count(), len(rows), -(-rows.size // ROWS))
-    edges = [len(rows) * i // parts for i in range(parts + 1)]
-    others = [threading.Thread(target=work, args=(rows[a:b], out[a:b])) for a, b in itertools.pairwise(edges[1:])]
-    for thread in others:
-        thread.start()
-    try:
-        work(rows[: edges[1]], out[: edges[1]])
-    finally:  # also after Ctrl-C: nobody may write into memory that has been given back
-        for thread in others:
-            thread.join()
 
 
 def _scalar(word: int, dtype: Dtype) -> np.ndarray:
