@@ -419,10 +419,8 @@ class Bound:
             terms *= size[x]
         by_column = n > m
         long, short = (n, m) if by_column else (m, n)
-        tile = long
-        if count < 2 * workers and terms * count * m * n * k >= 2 * PRODUCT and workers > 1:
-            parts = min(-(-workers // count), max(1, terms * count * m * n * k // PRODUCT))
-            tile = -(-long // parts)
+        parts = _shares(count, workers, terms * count * m * n * k // PRODUCT)
+        tile = -(-long // parts)
         if terms > 1:  # what is added to had better stay in the cache
             tile = min(tile, max(64, ACCUMULATED // (short * dtype.size)))
         tile = min(long, -(-tile // 16) * 16)
@@ -540,6 +538,21 @@ class BoundCall:
             for kind, k in self.results
         ]
         return run
+
+
+def _shares(count: int, workers: int, most: int) -> int:
+    """Into how many tiles to divide each of ``count`` equal pieces of work, ``most`` in all: no worker shall wait."""
+    fewest = max(1, min(-(-workers // count), most // count))
+    best, least = fewest, math.inf
+    for parts in range(fewest, fewest + 8):
+        if parts > fewest and parts * count > most:
+            break
+        idle = -(-parts * count // workers) * workers / (parts * count)
+        if idle < 0.95 * least:
+            best, least = parts, idle
+        if least < 1.1:
+            break
+    return best
 
 
 def _scalar(word: int, dtype: Dtype) -> np.ndarray:
