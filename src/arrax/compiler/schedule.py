@@ -455,23 +455,20 @@ class Scheduler:
     def _update(self, position: int) -> None:
         """A concatenation, or a base with regions replaced: one group for each part, in order."""
         node = self.order[position]
-        strides = self.symbols.strides(node.shape)
         groups: list[Group] = []
         start = ZERO
         for x, place in self._parts(position):
             source = self.position[id(x)]
             group, coords = self._new_group("loop", x.shape)
-            address = ZERO
-            for i, (c, s) in enumerate(zip(coords, strides, strict=True)):
-                if node.prim.name == "concatenate":
-                    c = c + start if i == node.params[0] else c
-                elif place is not None:
-                    c = c * self.order[place].params[1][i] + self.symbols.argument(
-                        self.origin.get(id(self.order[place]), place), i
-                    )
-                address = address + c * s
+            at: Sequence[Poly] = coords
             if node.prim.name == "concatenate":
+                at = [c + start if i == node.params[0] else c for i, c in enumerate(coords)]
                 start = start + self.symbols.size(x.shape[node.params[0]])
+            elif place is not None:
+                update = self.order[place]
+                context = ViewContext(self.symbols, self.origin.get(id(update), place), lambda *a: ZERO)
+                at = update.prim.lower(update, coords, context)
+            address = self.symbols.address(at, node.shape)
             self._part(position, source, address, coords, group)
             if groups:
                 group.after.add(groups[-1].number)
@@ -485,10 +482,11 @@ class Scheduler:
         An update of an update that nobody else wants goes on in the same memory.
         """
         node = self.order[position]
-        if node.prim.name != "slice_update":
+        if node.prim.name == "concatenate":
             return [(x, None) for x in node.inputs]
+        name = node.prim.name
         regions: list[tuple[Node, int | None]] = []
-        while node.prim.name == "slice_update" and node.buffer is None and (not regions or self.uses[position] == 1):
+        while node.prim.name == name and node.buffer is None and (not regions or self.uses[position] == 1):
             regions.append((node.inputs[1], position))
             node = node.inputs[0]
             position = self.position[id(node)]

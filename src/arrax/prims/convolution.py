@@ -142,7 +142,7 @@ def _correlate(x: Node, w: Node, at: Windows) -> Node:
     y = matmul(rows.matrices(), rows.of_weight(w))
     if rows.taps:
         y = reduce(sum_p, y, tuple(range(len(rows.taps))))
-    return rows.to_result(reshape(y, y.shape[len(rows.taps) :]), filters)
+    return rows.to_result(reshape(y, y.shape[len(rows.taps) :]), result)
 
 
 def _contract(x: Node, g: Node, at: Windows, shape: Shape) -> Node:

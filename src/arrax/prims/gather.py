@@ -6,7 +6,6 @@ out when it is written: memory is never touched outside an array.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -324,24 +323,27 @@ def _strided_positions(params: tuple) -> np.ndarray:
     return at
 
 
-def _strided_lower(node: Node, coords: tuple, ctx: Any) -> list:
+def _strided_address(kinds: tuple[int, ...], coords: tuple, ctx: Any) -> list:
     result, k = ctx.arg(0), 1
-    for c, how in zip(coords, _strided_static(node), strict=True):
-        if how == 1:
+    for c, kind in zip(coords, kinds, strict=True):
+        if kind == 1:
             result = result + c
-        elif how:
-            result = result + c * (ctx.pitch(k) if how == 3 else ctx.arg(k))
+        elif kind:
+            result = result + c * (ctx.pitch(k) if kind == 3 else ctx.arg(k))
             k += 1
     return [result]
 
 
-def _strided_static(node: Node) -> tuple[int, ...]:
+def _strided_kinds(shape: Shape, strides: Shape) -> tuple[int, ...]:
     """For each axis: 0 it stays in place, 1 it moves by one, 3 by whole rows of those that move by one, 2 otherwise."""
-    shape, strides, _ = node.params
     row = max([m for m, s in zip(shape, strides, strict=True) if s == 1 and m != 1], default=0)
     return tuple(
         0 if m == 1 else s if s in (0, 1) else 3 if 0 < row <= s else 2 for m, s in zip(shape, strides, strict=True)
     )
+
+
+def _strided_numbers(shape: Shape, strides: Shape, offset: int) -> tuple[int, ...]:
+    return offset, *(s for m, s in zip(shape, strides, strict=True) if m != 1 and s not in (0, 1))
 
 
 def strided_index(params: tuple) -> Node:
@@ -355,27 +357,76 @@ def strided_index(params: tuple) -> Node:
 
 def _strided_batch(n: Node, inputs: list[Node], batched: list[bool]) -> Node:
     shape, strides, offset = n.params
-    a = inputs[0]
-    flat = reshape(a, (math.prod(a.shape),))
-    return as_strided(flat, (a.shape[0], *shape), (a.shape[1], *strides), offset)
+    (a,) = inputs
+    count, size, *rest = a.shape
+    return as_strided(reshape(a, (count * size, *rest)), (count, *shape), (size, *strides), offset)
 
 
-# A window on a flat array, by element strides. The caller checks the bounds. params: (shape, strides, offset)
+# A window along the first axis, which is split into several. The caller checks the bounds. params: (shape, strides,
+# offset), counted in steps along that axis
 as_strided_p = register(
     Primitive(
         "as_strided",
         "view",
-        lambda inputs, params: (params[0], inputs[0].dtype),
+        lambda inputs, params: ((*params[0], *inputs[0].shape[1:]), inputs[0].dtype),
         _strided_reference,
         lambda n, g: (scatter(_zeros(g, n.inputs[0].shape), strided_index(n.params), g, 0, "add"),),
         _strided_batch,
-        lower=_strided_lower,
-        static=_strided_static,
-        dynamic=lambda n: (n.params[2], *(s for m, s in zip(*n.params[:2], strict=True) if m != 1 and s not in (0, 1))),
-        samples=[(("f4:6",), ((3, 2), (1, 2), 1)), (("f4:9",), ((3,), (4,), 0)), (("f4:4",), ((2, 4), (0, 1), 0))],
+        lower=lambda n, coords, ctx: [
+            *_strided_address(_strided_kinds(*n.params[:2]), coords[: len(n.params[0])], ctx),
+            *coords[len(n.params[0]) :],
+        ],
+        static=lambda n: _strided_kinds(*n.params[:2]),
+        dynamic=lambda n: _strided_numbers(*n.params),
+        samples=[
+            (("f4:6",), ((3, 2), (1, 2), 1)),
+            (("f4:9",), ((3,), (4,), 0)),
+            (("f4:4",), ((2, 4), (0, 1), 0)),
+            (("f4:7,2",), ((2, 3), (3, 1), 1)),
+        ],
     )
 )
 
 
-def as_strided(flat: Node, shape: Shape, strides: Shape, offset: int) -> Node:
-    return Node(as_strided_p, (flat,), (shape, strides, offset), shape, flat.dtype)
+def as_strided(a: Node, shape: Shape, strides: Shape, offset: int) -> Node:
+    return Node(as_strided_p, (a,), (shape, strides, offset), (*shape, *a.shape[1:]), a.dtype)
+
+
+def _strided_update_reference(
+    params: tuple, shape: Shape, dtype: Dtype, base: np.ndarray, update: np.ndarray
+) -> np.ndarray:
+    result = np.array(base)
+    result[_strided_positions((update.shape, *params))] = update
+    return result
+
+
+def _strided_update_batch(n: Node, inputs: list[Node], batched: list[bool]) -> Node:
+    base, update = to_front(inputs, batched)
+    strides, offset = n.params
+    flat = reshape(base, (base.size,))
+    return reshape(strided_update(flat, update, (base.shape[1], *strides), offset), base.shape)
+
+
+# The first input, which is flat, with a window on it replaced by the second. params: (strides, offset)
+strided_update_p = register(
+    Primitive(
+        "strided_update",
+        "update",
+        lambda inputs, params: (inputs[0].shape, inputs[0].dtype),
+        _strided_update_reference,
+        lambda n, g: (
+            strided_update(g, _zeros(g, n.inputs[1].shape), *n.params),
+            as_strided(g, n.inputs[1].shape, *n.params),
+        ),
+        _strided_update_batch,
+        lower=lambda n, coords, ctx: _strided_address(_strided_kinds(n.inputs[1].shape, n.params[0]), coords, ctx),
+        static=lambda n: _strided_kinds(n.inputs[1].shape, n.params[0]),
+        dynamic=lambda n: _strided_numbers(n.inputs[1].shape, *n.params),
+        samples=[(("f4:9", "f4:2,3"), ((4, 1), 1)), (("f4:4", "f4:4"), ((1,), 0))],
+    )
+)
+
+
+def strided_update(flat: Node, update: Node, strides: Shape, offset: int) -> Node:
+    """The caller checks the bounds, and that no place is written twice."""
+    return Node(strided_update_p, (flat, update), (strides, offset), flat.shape, flat.dtype)

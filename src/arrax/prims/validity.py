@@ -107,17 +107,27 @@ def _concatenate(inputs: Inputs, params: tuple) -> bool:
 
 
 def _as_strided(inputs: Inputs, params: tuple) -> bool:
-    (flat,) = inputs
-    if flat.ndim != 1 or len(params) != 3 or not is_shape(params[0]) or not is_int(params[2]):
+    (a,) = inputs
+    if not a.ndim or len(params) != 3 or not is_shape(params[0]):
         return False
-    shape, strides, offset = params
-    if not _ints(strides, len(shape)):
+    return _is_window(params[0], params[1], params[2], a.shape[0])
+
+
+def _strided_update(inputs: Inputs, params: tuple) -> bool:
+    base, update = inputs
+    if base.ndim != 1 or base.dtype is not update.dtype or len(params) != 2:
+        return False
+    return _is_window(update.shape, params[0], params[1], base.size)
+
+
+def _is_window(shape: Shape, strides: Any, offset: Any, length: int) -> bool:
+    if not _ints(strides, len(shape)) or not is_int(offset):
         return False
     if 0 in shape:
         return True
     reach = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
     first, last = offset + sum(min(r, 0) for r in reach), offset + sum(max(r, 0) for r in reach)
-    return first >= 0 and last < flat.size
+    return first >= 0 and last < length
 
 
 def _take(inputs: Inputs, params: tuple) -> bool:
@@ -237,6 +247,7 @@ _RULES: dict[str, tuple[int | None, Check]] = {
     "real": (1, _plain), "imag": (1, _plain), "conj": (1, _plain), "barrier": (None, _plain),
     "reshape": (1, _reshape), "transpose": (1, _transpose), "broadcast": (1, _broadcast), "slice": (1, _slice),
     "slice_update": (2, _slice_update), "concatenate": (None, _concatenate), "as_strided": (1, _as_strided),
+    "strided_update": (2, _strided_update),
     "take": (2, _take), "take_along": (2, _take_along), "scatter": (3, _scatter), "scatter_along": (3, _scatter_along),
     "sum": (1, _reduce), "prod": (1, _reduce), "max": (1, _extremum), "min": (1, _extremum),
     "argmax": (1, _arg), "argmin": (1, _arg), "sort": (1, _sort), "argsort": (1, _sort), "matmul": (2, _plain),

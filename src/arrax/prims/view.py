@@ -237,6 +237,9 @@ slice_update_p = register(
             slice_(g, n.inputs[1].shape, *n.params),
         ),
         _update_batch,
+        lower=lambda n, coords, ctx: [
+            c * s + ctx.arg(i) for i, (c, s) in enumerate(zip(coords, n.params[1], strict=True))
+        ],
         static=lambda n: n.params[1],
         dynamic=lambda n: n.params[0],
         samples=[

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arrax.graph.node import Node, Shape
-from arrax.prims.gather import as_strided
+from arrax.prims.gather import as_strided, strided_update
 from arrax.prims.leaf import constant
 from arrax.prims.view import broadcast, reshape, slice_, slice_update, transpose
 
@@ -67,52 +67,60 @@ def patches(x: Node, kernel: Shape, at: Windows) -> Node:
 class Rows:
     """The matrices for an input and a kernel.
 
+    All rows of the input lie on one line, each followed by as many zeros as windows need, which so many serve: as the
+    padding behind a row and before the next one. A window is a place on the line, ``parts * row + part``, where
+    ``part`` is the matrix that has it.
+
     Attributes:
         taps: sizes of the window's axes that are summed over.
-        batch: sizes of the axes that rows do not run through: none if all strides but the last are 1, else batch and
-            spatial axes but the last.
+        batch: sizes of the axes that rows do not run through: none if all strides but the last are 1.
         parts: how many matrices are interleaved.
         count, length: their rows, and the elements of those.
+        places: how far apart the windows' places are along the axes of the result.
     """
 
     def __init__(self, x: Node, kernel: Shape, at: Windows) -> None:
-        channels = x.shape[-1]
-        self.at = at
-        whole = row_length(channels, kernel, at) > channels // at.groups
-        self.length = row_length(channels, kernel, at)
-        self.parts = min(-(-self.length // (at.stride[-1] * channels)), at.out[-1])
-        self.columns = -(-at.out[-1] // self.parts)
-        turn = self.parts * at.stride[-1]
-        reach = (self.parts * self.columns - 1) * at.stride[-1] + at.dilation[-1] * (kernel[-1] - 1) + 1
-        width = -(-max(x.shape[-2] + at.low[-1] + at.high[-1], reach) // turn) * turn
-        high = (*at.high[:-1], width - x.shape[-2] - at.low[-1])
-        self.x = x = spread(x, at.low, high, (1,) * len(kernel))
-        self.outer = x.shape[:-2]  # batch and spatial axes but the last
-        self.per = width // turn  # rows along the last axis
-        steps = [math.prod(x.shape[i + 1 :]) for i in range(len(self.outer) + 1)]
-        axes = list(zip(kernel, (d * s for d, s in zip(at.dilation, steps[1:], strict=True)), strict=True))
-        if whole:
-            axes.pop()
-        self.taps = tuple(k for k, _ in axes)
-        self.merged = all(s == 1 for s in at.stride[:-1])
-        leading = (x.shape[0], *at.out[:-1])
-        between: list[tuple[int, int]] = []
-        if self.merged:
-            self.batch: Shape = ()
-            ends = [(n - 1) * math.prod(self.outer[i + 1 :]) * self.per for i, n in enumerate(leading)]
-            self.count = sum(ends) + self.columns
+        n, *spatial, channels = x.shape
+        self.at, self.length = at, row_length(channels, kernel, at)
+        last = [(o - 1) * s for o, s in zip(at.out, at.stride, strict=True)]
+        reach = [a + d * (k - 1) + 1 for a, d, k in zip(last, at.dilation, kernel, strict=True)]
+        sides = [max(i + m, r - i, a + 1) for i, m, r, a in zip(at.low, spatial, reach, last, strict=True)]
+        side_by_side = -(-self.length // channels)
+        self.parts = -(-side_by_side // at.stride[-1])
+        columns = at.out[-1] <= self.parts  # a matrix for each of them
+        if columns:
+            self.parts = at.out[-1]
+            sides[-1] = max(sides[-1], side_by_side)
         else:
-            self.batch = leading
-            between = [(n, a * b) for n, a, b in zip(leading, steps, (1, *at.stride[:-1]), strict=False)]
-            self.count = self.columns
+            sides[-1] += -sides[-1] % at.stride[-1]
+        steps = [math.prod(sides[i:]) * channels for i in range(len(sides) + 1)]  # along batch and spatial axes
+        moves = [a * b for a, b in zip(steps, (1, *at.stride), strict=True)]
+        leading = (n, *at.out[:-1])
+        merged = all(s == 1 for s in at.stride[:-1])
+        row = moves[-2] if columns else self.parts * moves[-1]
+        run = len(leading) if merged else int(columns)  # leading axes that rows run through
+        self.batch: Shape = leading[: len(leading) - run]
+        within = [move * self.parts // row for move in moves[len(self.batch) : -1]] + [1]
+        ends = sum((m - 1) * p for m, p in zip((*leading[len(self.batch) :], at.out[-1]), within, strict=True))
+        self.count = ends // self.parts + 1
+        whole = self.count * self.parts
+        self.places = (*(math.prod(self.batch[i + 1 :]) * whole for i in range(len(self.batch))), *within)
+
         depth = channels // at.groups
-        rows = [(self.parts, at.stride[-1] * channels), (self.count, turn * channels), (self.length, 1)]
-        self._axes = [*axes, (at.groups, depth), *between, *rows]
+        taps = [(k, d * s) for k, d, s in zip(kernel, at.dilation, steps[1:], strict=True)]
+        if self.length > depth:
+            taps.pop()
+        self.taps = tuple(k for k, _ in taps)
+        axes = [*taps, (at.groups, depth), *zip(self.batch, moves, strict=False)]
+        axes += [(self.parts, moves[-1]), (self.count, row), (self.length, 1)]
+        self._shape, self._strides = zip(*axes, strict=True)
+        end = 1 + sum((m - 1) * s for m, s in axes)
+        start = sum(i * s for i, s in zip(at.low, steps[1:], strict=True))
+        self._line = on_line(x, (*steps, 1), start, max(end, n * steps[0]))
 
     def matrices(self) -> Node:
         """(taps..., groups, batch..., parts, count, length)"""
-        shape, strides = zip(*self._axes, strict=True)
-        return as_strided(reshape(self.x, (self.x.size,)), shape, strides, 0)
+        return as_strided(self._line, self._shape, self._strides, 0)
 
     def of_weight(self, w: Node) -> Node:
         """(filters, kernel..., depth) as (taps..., groups, 1..., 1, length, filters / groups)."""
@@ -130,42 +138,31 @@ class Rows:
         w = reshape(product, (*self.taps, groups, *kernel[taps:], depth, filters // groups))
         return reshape(transpose(w, (taps, w.ndim - 1, *range(taps), *range(taps + 1, w.ndim - 1))), shape)
 
-    def to_result(self, product: Node, filters: int) -> Node:
+    def to_result(self, product: Node, shape: Shape) -> Node:
         """(groups, batch..., parts, count, filters / groups) as (batch, out..., filters)."""
-        groups, each = self.at.groups, filters // self.at.groups
-        leading = (self.x.shape[0], *self.at.out[:-1])
-        if self.merged:
-            jumps = [math.prod(self.outer[i + 1 :]) * self.per * each for i in range(len(self.outer))]
-            part = self.count * each
-            y = as_strided(
-                reshape(product, (product.size,)),
-                (*leading, self.columns, self.parts, groups, each),
-                (*jumps, each, part, self.parts * part, 1),
-                0,
-            )
-        else:
-            n = product.ndim
-            y = transpose(product, (*range(1, n - 3), n - 2, n - 3, 0, n - 1))
-        y = reshape(y, (*leading, self.columns * self.parts, filters))
-        return slice_(y, (*leading, self.at.out[-1], filters), (0,) * y.ndim)
+        filters, n = shape[-1], product.ndim
+        line = transpose(product, (*range(1, n - 3), n - 2, n - 3, 0, n - 1))
+        return as_strided(reshape(line, (product.size // filters, filters)), shape[:-1], self.places, 0)
 
     def of_result(self, g: Node) -> Node:
         """(batch, out..., filters) as (groups, batch..., parts, count, filters / groups), 0 where rows hold nothing."""
         filters = g.shape[-1]
-        each, step = filters // self.at.groups, self.parts * filters
-        none = (0,) * len(self.at.out)
-        if self.merged:
-            whole = (*self.outer[1:], self.per * self.parts)
-        else:
-            whole = (*self.at.out[:-1], self.columns * self.parts)
-        g = spread(g, none, tuple(a - b for a, b in zip(whole, self.at.out, strict=True)), (1,) * len(none))
-        jumps = [math.prod(g.shape[i + 1 :]) for i in range(len(self.batch))]
+        each, whole = filters // self.at.groups, self.count * self.parts * filters
+        line = on_line(g, (*(p * filters for p in self.places), 1), 0, math.prod(self.batch) * whole)
         return as_strided(
-            reshape(g, (g.size,)),
+            line,
             (self.at.groups, *self.batch, self.parts, self.count, each),
-            (each, *jumps, filters, step, 1),
+            (each, *(math.prod(self.batch[i + 1 :]) * whole for i in range(len(self.batch))),
+             filters, self.parts * filters, 1),
             0,
-        )
+        )  # fmt: skip
+
+
+def on_line(x: Node, strides: Sequence[int], start: int, size: int) -> Node:
+    """An array's elements at the given distances on a line of zeros."""
+    if size == x.size:
+        return reshape(x, (size,))
+    return strided_update(broadcast(constant(0, x.dtype), (size,)), x, tuple(strides), start)
 
 
 def row_length(channels: int, kernel: Shape, at: Windows) -> int:

@@ -263,6 +263,16 @@ class Bound:
             return [self._root(i) for i, _ in step.operands] + [step.target]
         return [self._root(i) for i in step.inputs] + [step.node]
 
+    def _read(self, step: Task | Product | Library) -> Sequence[int | tuple]:
+        if not isinstance(step, Task):
+            return [b for b in self._touched(step) if b != (step.target if isinstance(step, Product) else step.node)]
+        # what is not written in whole vectors may be written where something is already, and that reads it
+        return [
+            self._root(b)
+            for b, buffer in zip(step.buffers, step.kernel.buffers, strict=True)
+            if isinstance(b, int) and (not buffer.written or step.strides is None)
+        ]
+
     def _used(self) -> set[int | tuple]:
         return {b for step in self.plan.steps for b in self._touched(step)}
 
@@ -312,7 +322,8 @@ class Bound:
         labels: list[str] = []
         rows: list[tuple[int, int, int, int]] = []
         copies: list[Pair | None] = []
-        for step, copy in zip(self.plan.steps, self.plan.copies, strict=True):
+        read_last = {b: t for t, step in enumerate(self.plan.steps) for b in self._read(step)}
+        for t, (step, copy) in enumerate(zip(self.plan.steps, self.plan.copies, strict=True)):
             if isinstance(step, Library):
                 self._close(rows, labels, copies)
                 rows, labels, copies = [], [], []
@@ -321,7 +332,11 @@ class Bound:
             else:
                 labels.append(self._label(step))
                 copies.append(copy)
-                rows.append(self._task(step, workers) if isinstance(step, Task) else self._product(step, workers))
+                if isinstance(step, Task):
+                    again = {b for b in self._touched(step) if read_last.get(b, -1) > t}
+                    rows.append(self._task(step, workers, again))
+                else:
+                    rows.append(self._product(step, workers))
         self._close(rows, labels, copies)
 
     def _label(self, step: Task | Product) -> str:
@@ -348,7 +363,8 @@ class Bound:
         self._arguments.append(block)
         return block.buffer_info()[0]
 
-    def _task(self, task: Task, workers: int) -> tuple[int, int, int, int]:
+    def _task(self, task: Task, workers: int, again: Collection[int | tuple]) -> tuple[int, int, int, int]:
+        """``again``: the memory that later tasks read."""
         words: list[int] = []
         for b in task.buffers:
             place = self._place[self._root(b) if isinstance(b, int) else b]
@@ -358,15 +374,18 @@ class Bound:
         total = self.number(task.total)
         work = max(1, self.number(task.work) * (8 + task.cost))
         piece = max(-(-PIECE // work), -(-total // (8 * workers)))
-        streaming = self._streams(task, total)
+        streaming = self._streams(task, total, again)
         address = task.addresses.get(streaming)
         if address is None:
             kernel = dataclasses.replace(task.kernel, streaming=True) if streaming else task.kernel
             address = task.addresses[streaming] = compiled(kernel)
         return address, self._keep(words), total, piece
 
-    def _streams(self, task: Task, total: int) -> bool:
-        """Whether a task moves more than the caches hold, and writes nothing but whole cache lines."""
+    def _streams(self, task: Task, total: int, again: Collection[int | tuple]) -> bool:
+        """Whether a task moves more than the caches hold, and writes nothing but whole cache lines.
+
+        What is read again and fits into them had better stay there.
+        """
         if task.strides is None:
             return False
         elements = total * self.number(task.work)
@@ -375,6 +394,8 @@ class Bound:
             if isinstance(b, int):
                 # of what is only read perhaps just a part; what is written is written by neighbouring tasks as well
                 whole = self._bytes(b)
+                if buffer.written and whole < STREAM and self._root(b) in again:
+                    return False
                 moved += whole if buffer.written else min(whole, elements * buffer.dtype.size)
         return moved >= STREAM and all(self.number(p) * size % LINE == 0 for p, size in task.strides)
 
