@@ -6,6 +6,7 @@ that they lie in; a tile of rows is read along memory and transposed; anything e
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from arrax.codegen.operations import every, stored
@@ -50,7 +51,11 @@ class Memory:
         self._transposed.clear()
 
     def split(self, index: Value) -> tuple[Value, Value] | None:
-        """index = base + step · variable of the vector loop, with base and step the same for all lanes."""
+        """index = base + step · variable of the vector loop, with base and step the same for all lanes.
+
+        A step of 1 / n stands for the variable's quotient by n: a vector loop begins at a multiple of its lanes, so
+        each n neighbours have the same.
+        """
         if id(index) in self._affine:
             return self._affine[id(index)]
         assert self.out.vector is not None
@@ -62,6 +67,8 @@ class Memory:
                 parts = (v, zero)
             elif v is self.out.vector.var:
                 parts = (zero, const(1, INDEX))
+            elif v.op == "div" and v.args[0] is self.out.vector.var and (n := _divisor(v, self.out.vector.lanes)):
+                parts = (zero, Value("const", (), INDEX, Fraction(1, n)))
             elif v.op in ("add", "sub", "mul") and v.dtype is INDEX:
                 a, b = (self._affine.get(id(x)) for x in v.args)
                 if a is not None and b is not None:
@@ -86,7 +93,7 @@ class Memory:
 
     def _lane_pointers(self, buffer: Buffer, index: Value, lanes: int, depth: int) -> str:
         split = self.split(index)
-        if split is None:
+        if split is None or _repeats(split[1]):
             positions = self.out.operand(index, lanes)
         else:
             assert self.out.vector is not None
@@ -131,6 +138,8 @@ class Memory:
                 raw = self._masked("load", tag, vector_kind, at, "ptr", lanes, mask, align, depth)
         elif split is not None and (step := _small_step(split[1])) is not None:
             raw = self._strided_load(buffer, split[0], step, lanes, mask, depth)
+        elif split is not None and (times := _repeats(split[1])):
+            raw = self._repeated_load(buffer, split[0], times, lanes, mask, depth)
         else:
             pointers = self._lane_pointers(buffer, index, lanes, depth)
             everywhere = mask or every(1, lanes, "i1")
@@ -157,6 +166,25 @@ class Memory:
         return self.out.let(
             f"shufflevector {whole_kind} {whole}, {whole_kind} poison, <{lanes} x i32> <{order}>", depth
         )
+
+    def _repeated_load(self, buffer: Buffer, base: Value, times: int, lanes: int, mask: str | None, depth: int) -> str:
+        """Reads one element for each ``times`` lanes."""
+        assert self.out.vector is not None
+        kind, align, count = stored(buffer.dtype), buffer.dtype.size, lanes // times
+        first = self.out.let(f"udiv i64 {self.out.vector.base}, {times}", depth)
+        if not (base.op == "const" and base.attr == 0):
+            first = self.out.let(f"add i64 {first}, {self.out.emit(base)}", depth)
+        at, few_kind = self._address(buffer, first, depth), f"<{count} x {kind}>"
+        if mask is None:
+            few = self.out.let(f"load {few_kind}, ptr {at}, align {align}", depth)
+        else:
+            order = ", ".join(f"i32 {i * times}" for i in range(count))
+            kept = self.out.let(
+                f"shufflevector <{lanes} x i1> {mask}, <{lanes} x i1> poison, <{count} x i32> <{order}>", depth
+            )
+            few = self._masked("load", _tag(buffer.dtype, count), few_kind, at, "ptr", count, kept, align, depth)
+        order = ", ".join(f"i32 {i // times}" for i in range(lanes))
+        return self.out.let(f"shufflevector {few_kind} {few}, {few_kind} poison, <{lanes} x i32> <{order}>", depth)
 
     def _span(self, buffer: Buffer, base: Value, step: int, lanes: int, depth: int) -> tuple[str, list[int]]:
         """The address of the lowest element that a strided access touches, and where each lane is from there."""
@@ -199,6 +227,8 @@ class Memory:
             return
         lanes, mask = self.out.vector.lanes, self.out.vector.mask
         split = self.split(s.index)
+        if split is not None and _repeats(split[1]):
+            split = None
         if split is not None and split[1].op == "const" and split[1].attr == 0:
             # all lanes write the same place: only sound where they hold the same value
             self._scalar_store(s)
@@ -352,6 +382,17 @@ def _small_step(step: Value) -> int | None:
     return None
 
 
+def _divisor(quotient: Value, lanes: int) -> int | None:
+    """What a coordinate is divided by, where the lanes are whole groups of that many."""
+    n = quotient.args[1]
+    return n.attr if n.op == "const" and n.attr > 1 and lanes % n.attr == 0 else None
+
+
+def _repeats(step: Value) -> int | None:
+    """How many neighbouring lanes are at the same place, where the step is a fraction."""
+    return step.attr.denominator if step.op == "const" and isinstance(step.attr, Fraction) else None
+
+
 def _affine_of(name: str, a: tuple[Value, Value], b: tuple[Value, Value]) -> tuple[Value, Value] | None:
     """Base and step of an operation on two values with base and step, if it has them."""
 
@@ -366,6 +407,9 @@ def _affine_of(name: str, a: tuple[Value, Value], b: tuple[Value, Value]) -> tup
             return const(0, INDEX)
         return y if is_const(x, 1) else x if is_const(y, 1) else _fold_const("mul", x, y)
 
+    if _repeats(a[1]) or _repeats(b[1]):
+        still = b if _repeats(a[1]) else a
+        return (plus(a[0], b[0]), plus(a[1], b[1])) if name == "add" and is_const(still[1], 0) else None
     if name == "add":
         return plus(a[0], b[0]), plus(a[1], b[1])
     if name == "sub":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arrax.compiler.index import Poly
+from arrax.compiler.index import ONE, Poly
 from arrax.compiler.schedule import Coords, Group, Scheduler, effective_kind
 
 WIDE = 64  # lanes of loops with little arithmetic
@@ -17,22 +17,65 @@ NARROW = 16  # lanes of others, and of loops that are short
 STRIDED = 4  # constant strides up to which memory is read and written in whole vectors
 COLUMN = 100  # how much more an access in every column weighs than one in every row
 HEAVY = 40  # operations per element from which on lanes are narrow
+REPEATS = (2, 4, 8, 16)  # how often neighbouring lanes may read one element, and be a vector all the same
 
 Key = tuple[int, Coords]
 
 
 @dataclass(eq=False, slots=True)
+class Level:
+    """A loop of a block by which coordinates go that are the same for all of the loops inside it.
+
+    Attributes:
+        letter: its variable.
+        times: how many iterations of the block are one of it.
+        size: the product of the sizes of this loop and those around it.
+    """
+
+    letter: int
+    times: int
+    size: Poly
+
+
+@dataclass(eq=False, slots=True)
 class Block:
-    """Loops that have become one: they are counted by the last one's variable, over the product of their sizes."""
+    """Loops that have become one: they are counted by the last one's variable, over the product of their sizes.
+
+    An address goes along with that variable, or with its quotient by a level's ``times``: an element is repeated.
+    """
 
     letters: list[int]
     size: Poly
     column: bool
     serial: bool
+    levels: list[Level]
 
     @property
     def primary(self) -> int:
         return self.letters[-1]
+
+    def absorb(self, letter: int, size: Poly, polys: Sequence[Poly]) -> bool:
+        """Takes in the loop around it, if all addresses go along."""
+        repeated = False
+        for p in polys:
+            step = p.coefficient(letter)
+            for level in self.levels:
+                inner = p.coefficient(level.letter)
+                if inner.terms:
+                    if step != inner * level.size:
+                        return False
+                    break
+            else:
+                repeated = repeated or bool(step.terms)
+        if repeated:
+            if self.size.value not in REPEATS:
+                return False
+            self.levels.append(Level(letter, self.size.value, ONE))
+        for level in self.levels:
+            level.size = size * level.size
+        self.letters.insert(0, letter)
+        self.size = size * self.size
+        return True
 
 
 class Analysis:
@@ -180,15 +223,10 @@ class Analysis:
             letter = symbols.letter("var", v)
             size = self.group.dims[v]
             column, serial = v in (self.group.cols or ()), v in self.group.serial
-            if blocks:
-                last = blocks[0]
-                if (last.column, last.serial) == (column, serial) and all(
-                    p.coefficient(letter) == p.coefficient(last.primary) * last.size for p in distinct
-                ):
-                    last.letters.insert(0, letter)
-                    last.size = size * last.size
-                    continue
-            blocks.insert(0, Block([letter], size, column, serial))
+            alike = blocks and (blocks[0].column, blocks[0].serial) == (column, serial)
+            if alike and blocks[0].absorb(letter, size, distinct):
+                continue
+            blocks.insert(0, Block([letter], size, column, serial, [Level(letter, 1, size)]))
         return blocks
 
     def vector_block(self, blocks: list[Block]) -> Block | None:

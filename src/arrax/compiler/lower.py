@@ -95,7 +95,12 @@ class Lowering:
     def run(self) -> list[Task]:
         """The group's kernels, in the order in which they run."""
         blocks = self.analysis.blocks()
-        self.absorbed = {x for b in blocks for x in b.letters[:-1]}
+        # a loop that has become part of another -> those inside it by which an address may go instead
+        self.absorbed = {
+            x: {level.letter for level in b.levels if level.letter in b.letters[i + 1 :]}
+            for b in blocks
+            for i, x in enumerate(b.letters[:-1])
+        }
         self.vector = vector = self.analysis.vector_block(blocks)
         rows = [b for b in blocks if not b.column]
         if self.group.cols and not rows and self.group.kind == "loop":
@@ -184,8 +189,9 @@ class Lowering:
     def number(self, p: Poly, values: dict[Key, Value]) -> Value:
         """A polynomial's value, summed from the outermost loop's share to the innermost's."""
         shares: dict[tuple[int, ...], dict[tuple[int, ...], int]] = {}
+        present = p.letters()
         for letters, k in p.terms.items():
-            if any(x in self.absorbed for x in letters):
+            if any(x in self.absorbed and not self.absorbed[x].isdisjoint(present) for x in letters):
                 continue
             late = tuple(x for x in letters if self.symbols.kinds[x][0] not in ("size", "arg"))
             early = tuple(x for x in letters if self.symbols.kinds[x][0] in ("size", "arg"))
@@ -319,22 +325,26 @@ class Lowering:
     def _fresh(self, block: Block, depth: int) -> Value:
         self.counter += 1
         v = var(f"v{self.counter}")
-        self.env[block.primary] = v
-        self.depth[block.primary] = depth + self.counter
+        self._count(block, v, depth + self.counter)
         return v
+
+    def _count(self, block: Block, v: Value, depth: int) -> None:
+        """``v`` counts a block's iterations."""
+        for level in block.levels:
+            self.env[level.letter] = v if level.times == 1 else quotient(v, const(level.times, INDEX))
+            self.depth[level.letter] = depth
 
     def _outer(self, blocks: list[Block], p: Value) -> None:
         """Takes the parallel loop's counter apart into the row variables."""
         rest = p
         for number, block in enumerate(reversed(blocks)):
             if number == len(blocks) - 1:
-                self.env[block.primary] = rest
+                self._count(block, rest, 0)
             else:
                 n = self.argument(block.size)
                 above = quotient(rest, n)
-                self.env[block.primary] = rest - above * n
+                self._count(block, rest - above * n, 0)
                 rest = above
-            self.depth[block.primary] = 0
 
     def _phases(self, cols: list[Block], vector: Block | None, body: list[Statement]) -> None:
         """Everything that happens in one row."""

@@ -6,7 +6,6 @@ across two words. All is recorded in shifts, masks and products, so that unpacki
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -26,7 +25,6 @@ from arrax.prims.leaf import constant, iota
 from arrax.prims.opaque import barrier
 from arrax.prims.reduce import max_p, min_p, reduce, sum_p
 from arrax.prims.view import broadcast, reshape
-from arrax.runtime.executor import evaluate
 
 if TYPE_CHECKING:
     from arrax.core.array import array
@@ -408,29 +406,24 @@ def _right_operand(
     return right
 
 
-@functools.lru_cache(maxsize=64)
-def _places(bits: int, words: int, per_group: int) -> tuple[Node, Node]:
-    """Where a word's codes begin in it, and which group each word is in (groups of a power of two words)."""
-    offsets = p.mul(iota((32 // bits, 1), 0, uint32), _u(bits))
-    group = p.right_shift(iota((words,), 0, uint32), _u(per_group.bit_length() - 1))
-    evaluate([offsets, group])
-    return offsets, group
-
-
 def _row_product(x: Node, packed: Node, scales: Node, biases: Node | None, bits: int, mode: str) -> Node:
     """A single row times a quantized matrix, transposed: its words are unpacked in registers.
 
     All words' first codes come first, then their second ones, and so on: so words lie side by side, as do what they are
-    multiplied with and the scales, which are the same for all codes of a word.
+    multiplied with and the scales, which are the same for all codes of a word and for several words.
     """
     rows, words = packed.shape
     count = 32 // bits
     line = barrier(swap_last(reshape(p.cast(x, float32), (words, count))))
-    offsets, group = _places(bits, words, words // scales.shape[1])
+    offsets = p.mul(iota((count, 1), 0, uint32), _u(bits))
     codes = p.bitwise_and(p.right_shift(reshape(packed, (rows, 1, words)), offsets), _u((1 << bits) - 1))
 
     def for_words(a: Node) -> Node:
-        return reshape(take(a, group, 1), (rows, 1, words))
+        groups = a.shape[1]
+        times = words // groups
+        inner = (times,) if times <= 8 else (times // 8, 8)  # which the compiler knows as numbers
+        wide = broadcast(reshape(a, (rows, groups, *(1 for _ in inner))), (rows, groups, *inner))
+        return reshape(wide, (rows, 1, words))
 
     values = _elements(codes, for_words(scales), None if biases is None else for_words(biases), mode, None)
     return reshape(reduce(sum_p, p.mul(values, line), (1, 2)), (*x.shape[:-1], rows))
