@@ -14,6 +14,7 @@ import arrax.core as mx
 from arrax.graph.handle import wrap
 from arrax.graph.primitive import REGISTRY
 from arrax.prims.linalg import symmetric_root
+from arrax.runtime import executor
 
 PATIENCE = 120  # seconds that threads wait for each other
 
@@ -163,6 +164,56 @@ def test_two_threads_compute_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -
         t.join(PATIENCE)
     for i in range(2):
         np.testing.assert_allclose(found[i], np.eye(17) * (i + 2.0) + 1, rtol=1e-5, atol=1e-6)
+
+
+def test_two_streams_compute_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one thread has started on two streams: each graph waits for the other one; one stream would never end."""
+    together = threading.Barrier(2)
+    prim = REGISTRY["symmetric_root"]
+    compute = prim.reference
+
+    def met(*args: Any) -> Any:
+        together.wait(PATIENCE)
+        return compute(*args)
+
+    monkeypatch.setattr(prim, "reference", met)
+    found = []
+    for i in range(2):
+        with mx.stream(mx.new_stream(mx.cpu)):
+            x = mx.eye(17) * (i + 2.0) ** 2 + mx.zeros((17, 17))
+            found.append(wrap(symmetric_root(x._node)) + 1)
+            mx.async_eval(found[-1])
+    for i, y in enumerate(found):
+        np.testing.assert_allclose(np.array(y), np.eye(17) * (i + 2.0) + 1, rtol=1e-5, atol=1e-6)
+
+
+def test_a_stream_keeps_its_order_and_waits_for_others() -> None:
+    first, second = mx.new_stream(mx.cpu), mx.new_stream(mx.cpu)
+    x = mx.random.normal((200, 200))
+    mx.eval(x)
+    expected = np.array(x)
+    for k in range(20):
+        with mx.stream((first, second)[k % 2]):  # each graph needs what the other stream has started
+            x = mx.tanh(x + 1)
+            mx.async_eval(x)
+        expected = np.tanh(expected + 1)
+    np.testing.assert_allclose(np.array(x), expected, rtol=1e-5)
+
+
+def test_synchronizing_one_stream() -> None:
+    streams = [mx.new_stream(mx.cpu) for _ in range(12)]  # more than there are threads for them
+    results = []
+    for i, s in enumerate(streams):
+        with mx.stream(s):
+            results.append(mx.full((300, 300), float(i)) * 2)
+            mx.async_eval(results[-1])
+    mx.synchronize(streams[3])
+    assert results[3]._node.buffer is not None
+    assert all(job.stream != streams[3].index for job in executor._jobs)
+    for i, y in enumerate(results):
+        assert y[0, 0].item() == 2 * i
+    mx.synchronize()
+    assert not executor._jobs
 
 
 def test_streams_in_many_threads() -> None:

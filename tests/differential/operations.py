@@ -333,6 +333,35 @@ def normalise(g: Grower) -> None:
     g.add(text, [a])
 
 
+def call(g: Grower) -> None:
+    """A compiled function, or one of those that are recorded whole."""
+    a = g.value(lambda v: v.is_float and v.ndim > 0 and v.array.size > 0)
+    n, kind = a.shape[-1], g.rng.randrange(7)
+    if kind == 0:
+        g.add(f"mx.compile(lambda a: (mx.tanh(a) * 2, a + 1))({{0}})[{g.pick((0, 1))}]", [a])
+    elif kind == 1:
+        g.add("sum(mx.compile(lambda a: (a * 0.5, mx.mean(a, axis=-1, keepdims=True), a[..., ::-1]))({0}))", [a])
+    elif kind == 2:
+        b = g.partner(a, lambda v: v.is_float)
+        g.add(f"mx.compile(lambda a, b: (a * mx.sin(b), a - b))({{0}}, {{1}})[{g.pick((0, 1))}]", [a, b])
+    elif kind == 3:
+        w = g.new_input(a.dtype, (n,))
+        g.add(g.pick(("mx.fast.rms_norm({0}, {1}, 0.5)", "mx.fast.layer_norm({0}, {1}, None, 0.5)")), [a, w])
+    elif kind == 4 and n > 1:
+        form = f"{n // 2 * 2}, traditional={g.chance(0.5)}, base=100.0, scale=0.5, offset={g.pick((0, 3))}"
+        g.add(f"mx.fast.rope(mx.reshape({{0}}, (1, -1, {n})), {form}).reshape({a.shape})", [a])
+    elif kind == 5 and a.array.size // n <= 64 and a.dtype == "float32":
+        x = f"mx.reshape({{0}}, (1, 1, -1, {n}))"
+        mask = g.pick(("None", "'causal'"))
+        g.add(
+            f"mx.fast.scaled_dot_product_attention({x}, mx.sin({x}), {x}, scale=0.3, mask={mask}).reshape({a.shape})",
+            [a],
+        )
+    else:
+        times = g.pick((2, 3, 4, 8))
+        g.add(f"mx.expand_dims({{0}}, -1) * (mx.arange({times}) + 1).astype({{0}}.dtype)", [a])
+
+
 def scan(g: Grower) -> None:
     a = g.value(lambda v: v.dtype != "bool" and v.ndim > 0)
     axis = g.axis(a)
@@ -493,7 +522,7 @@ def source(g: Grower) -> None:
 
 SMOOTH = (
     unary_smooth, unary_smooth, unary_smooth, binary, binary, binary_smooth, scalars, select, view, view, view, layout,
-    join,    reduction, reduction, normalise, normalise, scan, product, product, gather, update,
+    join,    reduction, reduction, normalise, normalise, call, call, scan, product, product, gather, update,
 )  # fmt: skip
 ALL = (
     *SMOOTH, unary_exact, binary, view, compare, logical, integers, rounding, select, convert, reduction, sorting,

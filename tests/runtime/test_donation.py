@@ -308,3 +308,24 @@ def test_results_of_a_call_that_a_template_holds() -> None:
     f = function()
     assert f(mx.zeros(9)).tolist() == [0, 0, 0]
     assert f(mx.arange(9) * 1.0).tolist() == [3, 5, 7]
+
+
+@pytest.mark.parametrize("hold_middle", [False, True])
+def test_results_of_calls_that_are_not_asked_for(hold_middle: bool) -> None:
+    step = mx.compile(lambda p, v, g: (p - v * 0.5, v * 0.5 + g))
+    p, v, *gradients = (mx.array(np.full(100, float(i), np.float32)) for i in range(1, 6))
+    mx.eval(p, v, gradients)
+    expected_p, expected_v = np.full(100, 1.0), np.full(100, 2.0)
+    middle = None
+    for i, g in enumerate(gradients):
+        p, v = step(p, v, g)
+        expected_p, expected_v = expected_p - expected_v * 0.5, expected_v * 0.5 + (i + 3)
+        if hold_middle and i == 1:
+            middle, expected_middle = v, expected_v
+    del g, gradients
+    shown = p * 1.0
+    mx.eval(shown)  # and nothing else: what v and middle are computed from may not be overwritten
+    assert shown.tolist() == expected_p.tolist()
+    assert v.tolist() == expected_v.tolist()
+    if middle is not None:
+        assert middle.tolist() == expected_middle.tolist()

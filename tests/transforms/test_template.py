@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 from tests.specs import node, numpy
 
+import arrax.core as mx
 from arrax.graph.node import Node, topological
 from arrax.graph.template import Template, expand, inlined
 from arrax.prims.call import Rules, call, custom, variable
@@ -62,3 +63,14 @@ def test_an_evaluated_alias_shares_the_data() -> None:
     executor.evaluate([v])
     assert v.buffer is source.buffer and source.buffer is not None
     assert variable(source).buffer is source.buffer
+
+
+def test_views_of_constants_are_not_copied() -> None:
+    weight, x = mx.random.normal((300, 200)), mx.random.normal((2, 200))
+    mx.eval(weight, x)
+    expected = np.array(x).astype(np.float64) @ np.array(weight).T.astype(np.float64)
+    before = mx.get_active_memory()
+    f = mx.compile(lambda x: x @ weight.T + mx.zeros((300,)))
+    for _ in range(3):
+        np.testing.assert_allclose(np.array(f(x)), expected, rtol=1e-4, atol=1e-4)
+    assert mx.get_active_memory() - before < 10_000  # the weight alone has 240,000 bytes

@@ -15,6 +15,7 @@ from typing import Any
 from arrax.graph.node import Node, Shape
 from arrax.prims.view import reshape_groups
 
+Place = int | tuple[int, int]  # of a node in the recorded graph; of a part of one: that one's, and the part's number
 TINY = 8
 SHORT = 32  # up to which a loop is too short for wide vectors
 
@@ -206,8 +207,8 @@ class Symbols:
     def var(self, i: int) -> Poly:
         return self.poly(self.letter("var", i))
 
-    def argument(self, node: int, i: int) -> Poly:
-        """The i-th dynamic parameter of a node, given by its position."""
+    def argument(self, node: Place, i: int) -> Poly:
+        """The i-th dynamic parameter of a node, given by its place."""
         return self.poly(self.letter("arg", node, i))
 
     def strides(self, shape: Shape) -> list[Poly]:
@@ -260,7 +261,7 @@ class ViewContext:
 
     zero = ZERO
 
-    def __init__(self, symbols: Symbols, node: int, data: Callable[[int, Sequence[Poly], int], Poly]) -> None:
+    def __init__(self, symbols: Symbols, node: Place, data: Callable[[int, Sequence[Poly], int], Poly]) -> None:
         self.symbols = symbols
         self.node = node
         self._data = data

@@ -395,8 +395,8 @@ def evaluate_plan(bound: Any, recorded: Sequence[Node], data: Callable[[Node], n
         return array(position, plan.order[position].dtype, int(np.prod(bound.shapes[position])))
 
     def scalar(position: int) -> Any:
-        at = plan.leaves[position]
-        return (recorded[at] if at >= 0 else plan.order[position]).params[0]
+        place = plan.leaves[position]
+        return (plan.order[position] if place == -1 else bound.recorded_at(place, recorded)).params[0]
 
     for step in plan.steps:
         if isinstance(step, Task):
@@ -419,7 +419,7 @@ def evaluate_plan(bound: Any, recorded: Sequence[Node], data: Callable[[Node], n
             assert isinstance(step, Library)
             node, shape = plan.order[step.node], bound.shapes[step.node]
             inputs = [of_node(i).reshape(bound.shapes[i]) for i in step.inputs]
-            params = recorded[step.recorded].params
+            params = bound.recorded_at(step.recorded, recorded).params
             of_node(step.node)[...] = np.asarray(node.prim.reference(params, shape, node.dtype, *inputs)).reshape(-1)
     return [of_node(i).reshape(bound.shapes[i]) for i in plan.outputs]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arrax.compiler.donation import Access, Pair, access, donations
-from arrax.compiler.index import Poly, Symbols
+from arrax.compiler.index import Place, Poly, Symbols
 from arrax.compiler.lower import Lowering, Task
 from arrax.compiler.schedule import Group, Scheduler
 from arrax.compiler.simplify import Simplified
@@ -39,7 +39,7 @@ class Library:
 
     node: int
     inputs: list[int]
-    recorded: int  # the node's position in the recorded graph
+    recorded: Place  # where the node is in the recorded graph
 
 
 Step = Task | Product | Library
@@ -54,8 +54,8 @@ class Plan:
         order: the simplified graph that it was made from; positions in steps count in it.
         outputs: the positions of the results.
         alias: nodes that share another's memory, and the one whose it is.
-        leaves: position in the simplified graph -> position in the recorded one, for data and scalars;
-            -1 for scalars that the rewriting made.
+        leaves: position in the simplified graph -> place in the recorded one, for data and scalars; -1 for scalars that
+            the rewriting made.
         sources: letter -> where its value is in the recorded graph: ("size", node, axis) or ("arg", node, number).
         groups: the schedule, for those who want to look.
         donations: inputs, and results that may be written over them.
@@ -66,8 +66,8 @@ class Plan:
     order: list[Node]
     outputs: list[int]
     alias: dict[int, int]
-    leaves: dict[int, int]
-    sources: dict[int, tuple[str, int, int]]
+    leaves: dict[int, Place]
+    sources: dict[int, tuple[str, Place, int]]
     groups: list[Group]
     symbols: Symbols
     stored: dict[int, list[int]]
@@ -109,21 +109,22 @@ def build(recorded: list[Node], outputs: list[Node]) -> Plan:
             tasks = lowering.run()
             steps.extend(tasks)
             accesses.extend([access(lowering.analysis, scheduler.memory)] * len(tasks))
-    where: dict[int, tuple[int, int]] = {}
-    for i, node in enumerate(recorded):
+    where: dict[int, tuple[Place, int]] = {}
+    places: list[tuple[Place, Node]] = [*enumerate(recorded), *graph.parts]
+    for place, node in places:
         for axis, n in enumerate(node.shape):
-            where.setdefault(n, (i, axis))
+            where.setdefault(n, (place, axis))
     for n in where:
         symbols.size(n)
-    sources = {}
+    sources: dict[int, tuple[str, Place, int]] = {}
     for letter, kind in enumerate(symbols.kinds):
         if kind[0] == "size":
             sources[letter] = ("size", *where[kind[1]])
         elif kind[0] == "arg":
             sources[letter] = ("arg", kind[1], kind[2])
     recorded_at = {id(n): i for i, n in enumerate(recorded)}
-    leaves = {
-        i: recorded_at.get(id(n), -1)
+    leaves: dict[int, Place] = {
+        i: recorded_at.get(id(n), graph.origin.get(id(n), -1))
         for i, n in enumerate(graph.order)
         if n.buffer is not None or n.prim.kind == "leaf"
     }

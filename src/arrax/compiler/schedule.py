@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from arrax.compiler.index import ONE, ZERO, Poly, Symbols, ViewContext
+from arrax.compiler.index import ONE, ZERO, Place, Poly, Symbols, ViewContext
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import EXPENSIVE
 
@@ -82,7 +82,7 @@ class Scheduler:
         outputs: set[int],
         pinned: set[int],
         symbols: Symbols,
-        origin: dict[int, int],
+        origin: dict[int, Place],
     ) -> None:
         self.order = order
         self.position = position

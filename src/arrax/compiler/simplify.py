@@ -12,13 +12,15 @@ import math
 from collections import Counter
 from collections.abc import Callable
 
+from arrax.compiler.index import Place
 from arrax.graph.dtypes import float32
 from arrax.graph.node import Node
+from arrax.graph.template import Call, Result, opened
 from arrax.prims.contract import matmul, matmul_p, swap_last
 from arrax.prims.leaf import constant
 from arrax.prims.pointwise import cast, mul
 from arrax.prims.reduce import initial, reduce, sum_p
-from arrax.prims.view import broadcast, reshape, transpose_p
+from arrax.prims.view import broadcast, reshape, transpose, transpose_p
 
 
 def _half(node: Node) -> Node | None:
@@ -51,6 +53,22 @@ def _vector(node: Node) -> Node | None:
     return None
 
 
+FEW = 8  # rows of a product for which reading the other operand takes most of the time
+
+
+def _few_rows(node: Node) -> Node | None:
+    """A few vectors times a matrix that is stored column by column: each of its columns is read once for all."""
+    a, b = node.inputs
+    if not node.dtype.is_float or a.ndim != 2 or b.ndim != 2 or not 1 < a.shape[0] <= FEW:
+        return None
+    inner = b.inputs[0] if b.prim.name == "cast" and b.buffer is None else b
+    if inner.prim is not transpose_p or inner.buffer is not None or inner.inputs[0].buffer is None:
+        return None
+    columns = swap_last(b) if inner is b else cast(inner.inputs[0], b.dtype)
+    product = mul(reshape(columns, (b.shape[1], 1, b.shape[0])), reshape(a, (1, *a.shape)))
+    return transpose(reshape(reduce(sum_p, product, (2,)), (b.shape[1], a.shape[0])), (1, 0))
+
+
 def _no_reduction(node: Node) -> Node | None:
     a = node.inputs[0]
     if any(a.shape[i] != 1 for i in node.params[0]):
@@ -66,7 +84,7 @@ def _no_scan(node: Node) -> Node | None:
     return node.inputs[0] if inclusive else broadcast(constant(initial(how, node.dtype), node.dtype), node.shape)
 
 
-RULES: tuple[Callable[[Node], Node | None], ...] = (_half, _unbatched, _vector)
+RULES: tuple[Callable[[Node], Node | None], ...] = (_half, _unbatched, _vector, _few_rows)
 
 
 class Simplified:
@@ -75,37 +93,65 @@ class Simplified:
     Attributes:
         order: its nodes, inputs first.
         outputs: the nodes that stand for the asked ones.
-        origin: for a copy of a node of the original graph, that node's position there.
+        origin: for a copy of a node of the original graph, where that one is: its position there, or, if it is a part
+            of a call or a composite, that one's position and the part's number.
+        parts: of calls and composites: what they are made of, and where those are.
         pinned: nodes that must be computed once: small operands that every element of a product uses.
     """
 
     def __init__(self, order: list[Node], outputs: list[Node]) -> None:
         self.order: list[Node] = []
-        self.origin: dict[int, int] = {}
+        self.origin: dict[int, Place] = {}
         self.pinned: set[int] = set()
         self._seen: set[int] = set()
-        replaced: dict[int, Node] = {}
-        uses = Counter(id(i) for node in order if node.buffer is None for i in node.inputs)
-        uses.update(id(n) for n in outputs)
+        self.parts: list[tuple[Place, Node]] = []
+        self._replaced: dict[int, Node] = {}
+        self._uses = Counter(id(i) for node in order if node.buffer is None for i in node.inputs)
+        self._uses.update(id(n) for n in outputs)
+        results: dict[int, list[Node]] = {}  # of calls
+        wanted: dict[int, set[int]] = {}  # which of them
+        for node in order:
+            if type(node) is Result and node.buffer is None:
+                wanted.setdefault(id(node.inputs[0]), set()).add(node.params[0])
         for position, node in enumerate(order):
-            if node.buffer is not None or not node.inputs:
-                new = node
+            if node.buffer is not None or node.prim.kind not in ("composite", "call"):
+                self._take(node, position)
+            elif type(node) is Result:
+                self._replaced[id(node)] = results[id(node.inputs[0])][node.params[0]]
             else:
-                inputs = tuple([replaced[id(i)] for i in node.inputs])
-                same = all(a is b for a, b in zip(inputs, node.inputs, strict=True))
-                new = node if same else Node(node.prim, inputs, node.params, node.shape, node.dtype)
-                if new.prim is matmul_p:
-                    new = self._product(new)
-                elif new.prim is transpose_p and uses[id(node.inputs[0])] == 1:
-                    new = self._transposed(new)
-                elif new.prim.kind == "reduce":
-                    new = _no_reduction(new) or new
-                elif new.prim.kind == "scan":
-                    new = _no_scan(new) or new
-            self.origin.setdefault(id(new), position)  # a rule may give a node that was there before
-            replaced[id(node)] = new
-            self._add(new)
-        self.outputs = [replaced[id(n)] for n in outputs]
+                inner, found = opened(node, [self._replaced[id(i)] for i in node.inputs])
+                self.parts.extend(((position, k), part) for k, part in enumerate(inner))
+                live = _behind([found[i] for i in wanted.get(id(node), (0,))], inner)
+                self._uses.update(id(i) for part in inner if id(part) in live for i in part.inputs)
+                self._uses.update(id(n) for n in found)
+                for k, part in enumerate(inner):
+                    if id(part) in live:
+                        self._take(part, (position, k))
+                results[id(node)] = [self._replaced.get(id(n), n) for n in found]
+                if type(node) is not Call:
+                    (self._replaced[id(node)],) = results[id(node)]
+        self.outputs = [self._replaced[id(n)] for n in outputs]
+
+    def _take(self, node: Node, place: Place) -> None:
+        """Enters a node, rewritten, into the order."""
+        if node.buffer is not None or not node.inputs:
+            new = node
+        else:
+            # an operand of a part of a call may be what has been put in the place of the call's own input
+            inputs = tuple([self._replaced.get(id(i), i) for i in node.inputs])
+            same = all(a is b for a, b in zip(inputs, node.inputs, strict=True))
+            new = node if same else Node(node.prim, inputs, node.params, node.shape, node.dtype)
+            if new.prim is matmul_p:
+                new = self._product(new)
+            elif new.prim is transpose_p and self._uses[id(node.inputs[0])] == 1:
+                new = self._transposed(new)
+            elif new.prim.kind == "reduce":
+                new = _no_reduction(new) or new
+            elif new.prim.kind == "scan":
+                new = _no_scan(new) or new
+        self.origin.setdefault(id(new), place)  # a rule may give a node that was there before
+        self._replaced[id(node)] = new
+        self._add(new)
 
     def _add(self, node: Node) -> None:
         """Appends a node behind the inputs that are new with it."""
@@ -149,6 +195,15 @@ class Simplified:
             inner = self._product(node.inputs[0])
             return Node(node.prim, (inner,), node.params, node.shape, node.dtype)
         return node
+
+
+def _behind(results: list[Node], parts: list[Node]) -> set[int]:
+    """The ids of the parts that the results need; inputs come before their users."""
+    live = {id(n) for n in results}
+    for part in reversed(parts):
+        if id(part) in live:
+            live.update(id(i) for i in part.inputs)
+    return live
 
 
 def _source(node: Node) -> Node:

@@ -1,7 +1,9 @@
 """Devices and streams.
 
-There is one device, the CPU. A stream is a name here: what a thread evaluates is done in the order in which it asked
-for it, with ``async_eval`` in the background, and what several threads evaluate is done at the same time.
+There is one device, the CPU. A stream is an order for what ``async_eval`` starts: graphs of one stream run one after
+the other, those of several streams at the same time, as do those that several threads evaluate. The stream is the
+default one where ``async_eval`` is called; operations of all streams meet in one graph, which keeps them fused, so that
+the one that an operation names does not matter.
 """
 
 from __future__ import annotations
@@ -247,10 +249,17 @@ def stream(s: Stream | ThreadLocalStream | Device | DeviceType) -> StreamContext
     return StreamContext(s)
 
 
+def current_stream() -> int:
+    """The number of this thread's default stream."""
+    return default_stream(cpu).index
+
+
 def synchronize(stream: Stream | ThreadLocalStream | Device | DeviceType | None = None) -> None:
-    """Waits until the work of a stream is done: what ``async_eval`` started.
+    """Waits until the work of a stream is done: what ``async_eval`` started. Without a stream it is that of all.
 
     Raises TypeError for what is neither a stream nor a device, ValueError for a device that does not exist.
     """
     check_stream("synchronize", stream)
-    settle()
+    if isinstance(stream, ThreadLocalStream):
+        stream = stream._stream()
+    settle(stream.index if isinstance(stream, Stream) else None)

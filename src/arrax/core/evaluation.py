@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from arrax.core.device import current_stream
 from arrax.graph.handle import Handle
 from arrax.graph.node import Node
 from arrax.runtime.executor import evaluate, evaluate_later
@@ -35,7 +36,7 @@ def eval(*args: Any) -> None:
 def async_eval(*args: Any) -> None:
     """Starts to compute all arrays in the arguments and returns; whoever looks at data waits for them.
 
-    Inside a transform it is ``eval``.
+    What different streams have started runs at the same time. Inside a transform it is ``eval``.
 
     >>> import arrax.core as mx
     >>> x = mx.ones(2) + 1
@@ -45,4 +46,4 @@ def async_eval(*args: Any) -> None:
     """
     nodes: list[Node] = []
     _collect(args, nodes)
-    evaluate_later(nodes)
+    evaluate_later(nodes, current_stream())

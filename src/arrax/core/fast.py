@@ -1,7 +1,4 @@
-"""The building blocks of transformers, as compositions that the compiler turns into one kernel each.
-
-Half precision is computed in float32 and rounded once, at the end.
-"""
+"""The building blocks of transformers, which the compiler turns into one kernel each where it can."""
 
 from __future__ import annotations
 
@@ -16,17 +13,18 @@ from arrax.core.convert import array_node
 from arrax.core.delta import gated_delta_update
 from arrax.core.device import check_stream
 from arrax.core.kernels import cuda_kernel, metal_kernel, precompiled_cuda_kernel
-from arrax.graph.dtypes import Dtype, bool_, float32, float64, int32, promote
+from arrax.graph.dtypes import Dtype, bool_, float32, promote
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import broadcast_shapes
 from arrax.prims import pointwise as p
-from arrax.prims.contract import matmul, swap_last
+from arrax.prims.blocks import attention_p, layer_norm_p, rms_norm_p, rotate_p
 from arrax.prims.gather import take_along
 from arrax.prims.leaf import constant, iota
 from arrax.prims.reduce import max_p, reduce, sum_p
-from arrax.prims.view import concatenate, flip, reshape, slice_
+from arrax.prims.view import reshape
 from arrax.runtime.executor import evaluate
+from arrax.transforms.tracing import record
 
 if TYPE_CHECKING:
     from arrax.core.array import array
@@ -38,8 +36,6 @@ __all__ = [
 
 _wrap: Callable[[Node], Any] = wrap
 _KEPT = 1 << 20  # pairs, up to which a table of angles is kept in memory from one call to the next
-# The lowest finite number: a row in which everything is masked has even weights instead of NaN.
-_LOWEST = {float32: -3.4028234663852886e38, float64: -1.7976931348623157e308}
 
 
 # --- normalisation ----------------------------------------------------------------------------------------------------
@@ -53,26 +49,26 @@ def _vector(op: str, name: str, value: Any, size: int) -> Node | None:
     return node
 
 
-def _normalized(op: str, x: Any) -> tuple[Node, Node]:
-    """An array to normalise along its last axis, and the same in the type of the computation."""
+def _normalized(op: str, x: Any) -> Node:
+    """An array to normalise along its last axis."""
     node = array_node(op, x)
     if node.ndim < 1:
         raise ValueError(f"[{op}] expected at least one axis, got shape []: add one")
-    if not node.dtype.is_float:
-        raise ValueError(f"[{op}] expected a floating-point array, got {node.dtype.name}: cast it")
-    return node, p.cast(node, node.dtype.compute)
+    return node
 
 
-def _eps(op: str, eps: Any, dtype: Dtype) -> Node:
+def _normal_type(op: str, *operands: Node | None) -> Dtype:
+    """The common type of an array to normalise and its weights, which has to be floating point."""
+    dtype = functools.reduce(promote, [node.dtype for node in operands if node is not None])
+    if not dtype.is_float:
+        raise ValueError(f"[{op}] expected a floating-point array, got {dtype.name}: cast it")
+    return dtype
+
+
+def _eps(op: str, eps: Any) -> float:
     if not isinstance(eps, int | float):
         raise TypeError(f"[{op}] expected a float as eps, got {type(eps).__name__}: pass such as 1e-5")
-    return constant(float(eps), dtype)
-
-
-def _mean(a: Node) -> Node:
-    """Over the last axis, which stays."""
-    total = reduce(sum_p, a, (a.ndim - 1,))
-    return p.mul(total, constant(1 / max(a.shape[-1], 1), a.dtype))
+    return float(eps)
 
 
 def rms_norm(x: array, weight: array | None, eps: float, *, stream: Any = None) -> array:
@@ -92,14 +88,11 @@ def rms_norm(x: array, weight: array | None, eps: float, *, stream: Any = None) 
     [1.0, 1.0]
     """
     check_stream("rms_norm", stream)
-    node, wide = _normalized("rms_norm", x)
+    node = _normalized("rms_norm", x)
     w = _vector("rms_norm", "weight", weight, node.shape[-1])
-    y = p.mul(wide, p.rsqrt(p.add(_mean(p.square(wide)), _eps("rms_norm", eps, wide.dtype))))
-    dtype = node.dtype
-    if w is not None:
-        dtype = promote(dtype, w.dtype)
-        y = p.mul(y, p.cast(w, y.dtype))
-    return _wrap(p.cast(y, dtype))
+    dtype = _normal_type("rms_norm", node, w)
+    inputs = (node,) if w is None else (node, w)
+    return _wrap(record(rms_norm_p, inputs, (_eps("rms_norm", eps), dtype), node.shape, dtype))
 
 
 def layer_norm(x: array, weight: array | None, bias: array | None, eps: float, *, stream: Any = None) -> array:
@@ -120,19 +113,13 @@ def layer_norm(x: array, weight: array | None, bias: array | None, eps: float, *
     [-1.0, 1.0]
     """
     check_stream("layer_norm", stream)
-    node, wide = _normalized("layer_norm", x)
+    node = _normalized("layer_norm", x)
     w = _vector("layer_norm", "weight", weight, node.shape[-1])
     b = _vector("layer_norm", "bias", bias, node.shape[-1])
-    centred = p.sub(wide, _mean(wide))
-    y = p.mul(centred, p.rsqrt(p.add(_mean(p.square(centred)), _eps("layer_norm", eps, wide.dtype))))
-    dtype = node.dtype
-    if w is not None:
-        dtype = promote(dtype, w.dtype)
-        dtype = dtype if b is None else promote(dtype, b.dtype)
-        y = p.mul(y, p.cast(w, y.dtype))
-    if b is not None:
-        y = p.add(y, p.cast(b, y.dtype))
-    return _wrap(p.cast(y, dtype))
+    dtype = _normal_type("layer_norm", node, w, None if w is None else b)
+    inputs = tuple([n for n in (node, w, b) if n is not None])
+    params = (_eps("layer_norm", eps), dtype, w is not None)
+    return _wrap(record(layer_norm_p, inputs, params, node.shape, dtype))
 
 
 # --- loss -------------------------------------------------------------------------------------------------------------
@@ -156,7 +143,8 @@ def cross_entropy(logits: array, targets: array, *, stream: Any = None) -> array
     """
     check_stream("cross_entropy", stream)
     op = "cross_entropy"
-    node, wide = _normalized(op, logits)
+    node = _normalized(op, logits)
+    wide = p.cast(node, _normal_type(op, node).compute)
     wanted = array_node(op, targets)
     if not wanted.dtype.is_integer:
         raise ValueError(f"[{op}] expected integers as targets, got {wanted.dtype.name}: cast them")
@@ -267,7 +255,7 @@ def rope(
     start = _start(node, offset, dtype)
     if base is not None and isinstance(start, float):
         grid = _shared_grid(length, half, start, float(scale), float(base), dtype, bool(traditional))
-        return _wrap(_rotate(node, dims, grid, traditional))
+        return _rotated(node, dims, grid, traditional)
     if base is not None:
         steps = _powers(base, half, dtype)
     else:
@@ -276,22 +264,11 @@ def rope(
             raise ValueError(f"[rope] expected freqs of shape [{half}], got {list(given.shape)}: one per pair")
         steps = p.div(constant(1.0, dtype), p.cast(given, dtype))
     start = constant(start, dtype) if isinstance(start, float) else start
-    return _wrap(_rotate(node, dims, _grid(length, half, start, float(scale), steps, traditional), traditional))
+    return _rotated(node, dims, _grid(length, half, start, float(scale), steps, traditional), traditional)
 
 
-def _rotate(node: Node, dims: int, grid: tuple[Node, Node], traditional: bool) -> Node:
-    """Pairs (x, y) become (x cos - y sin, y cos + x sin): the pair, and the pair the other way round with a sign."""
-    rest, half = node.shape[:-1], dims // 2
-    cosine, sine = grid
-    rotated = slice_(node, (*rest, dims), (0,) * node.ndim) if dims != node.shape[-1] else node
-    pairs = p.cast(reshape(rotated, (*rest, half, 2) if traditional else (*rest, 2, half)), cosine.dtype)
-    side = node.ndim if traditional else node.ndim - 1
-    turned = p.add(p.mul(pairs, cosine), p.mul(flip(pairs, (side,)), sine))
-    result = p.cast(reshape(turned, (*rest, dims)), node.dtype)
-    if dims == node.shape[-1]:
-        return result
-    others = slice_(node, (*rest, node.shape[-1] - dims), (*(0,) * len(rest), dims))
-    return concatenate([result, others], node.ndim - 1)
+def _rotated(node: Node, dims: int, grid: tuple[Node, Node], traditional: bool) -> Any:
+    return _wrap(record(rotate_p, (node, *grid), (dims, bool(traditional)), node.shape, node.dtype))
 
 
 # --- attention --------------------------------------------------------------------------------------------------------
@@ -318,21 +295,8 @@ def _check_attention(q: Node, k: Node, v: Node) -> None:
         )
 
 
-def _grouped(a: Node, heads: int, repeats: int) -> Node:
-    """(B, N, ...) as (B, heads, repeats, ...); an axis N of size 1 becomes two of them."""
-    head = (1, 1) if a.shape[1] == 1 else (heads, repeats)
-    return reshape(a, (a.shape[0], *head, *a.shape[2:]))
-
-
-def _masked(scores: Node, mask: Any, dtype: Dtype, shape: Shape, heads: int, repeats: int) -> Node:
-    """The scores where the mask is true, or plus the mask. ``shape`` is that of the scores with one axis of heads."""
-    lowest = constant(_LOWEST[scores.dtype], scores.dtype)
-    if isinstance(mask, str):
-        if mask != "causal":
-            raise ValueError(f"[{_ATTENTION}] expected the mask 'causal' or an array, got {mask!r}")
-        length, keys = shape[2:]
-        rows = p.add(iota((length, keys), 0, int32), constant(keys - length, int32))
-        return p.where(p.greater_equal(rows, iota((length, keys), 1, int32)), scores, lowest)
+def _mask(mask: Any, dtype: Dtype, shape: Shape) -> Node:
+    """A mask for scores of a shape with one axis of heads."""
     if not isinstance(mask, Handle):
         raise TypeError(f"[{_ATTENTION}] expected None, 'causal' or an array as mask, got {type(mask).__name__}")
     node = mask._node
@@ -342,11 +306,7 @@ def _masked(scores: Node, mask: Any, dtype: Dtype, shape: Shape, heads: int, rep
         raise ValueError(
             f"[{_ATTENTION}] expected a mask that promotes to {dtype.name}, got {node.dtype.name}: cast it"
         )
-    if repeats > 1 and node.ndim >= 3:
-        node = _grouped(reshape(node, (*(1,) * (4 - node.ndim), *node.shape)), heads, repeats)
-    if node.dtype is bool_:
-        return p.where(node, scores, lowest)
-    return p.add(scores, p.cast(node, scores.dtype))
+    return node
 
 
 def scaled_dot_product_attention(
@@ -394,25 +354,23 @@ def scaled_dot_product_attention(
     if not dtype.is_float:
         raise ValueError(f"[{_ATTENTION}] expected floating-point arrays, got {dtype.name}: cast them")
     _check_attention(*nodes)
-    queries, keys, values = (p.cast(x, dtype) for x in nodes)
-    heads, repeats = keys.shape[1], queries.shape[1] // keys.shape[1]
+    queries, keys, values = nodes
     shape = (*queries.shape[:3], keys.shape[2])
-    if repeats > 1:
-        queries = reshape(queries, (queries.shape[0], heads, repeats, *queries.shape[2:]))
-        keys, values = (reshape(x, (*x.shape[:2], 1, *x.shape[2:])) for x in (keys, values))
-    work = dtype.compute
-    scores = matmul(p.cast(queries, work), swap_last(p.cast(keys, work)))
-    scores = p.mul(scores, constant(float(scale), work))
-    if mask is not None:
-        scores = _masked(scores, mask, dtype, shape, heads, repeats)
-    weights = p.cast(_softmax(scores, _sinks(sinks, dtype, shape[1], scores.shape)), dtype)
-    result = matmul(weights, values)
-    return _wrap(reshape(result, (*shape[:3], result.shape[-1])))
+    how = None
+    if isinstance(mask, str):
+        if mask != "causal":
+            raise ValueError(f"[{_ATTENTION}] expected the mask 'causal' or an array, got {mask!r}")
+        how = mask
+    elif mask is not None:
+        how = "array"
+        nodes.append(_mask(mask, dtype, shape))
+    if sinks is not None:
+        nodes.append(_sinks(sinks, dtype, shape[1]))
+    params = (float(scale), how, sinks is not None, dtype)
+    return _wrap(record(attention_p, tuple(nodes), params, (*shape[:3], values.shape[3]), dtype))
 
 
-def _sinks(sinks: Any, dtype: Dtype, heads: int, scores: Shape) -> Node | None:
-    if sinks is None:
-        return None
+def _sinks(sinks: Any, dtype: Dtype, heads: int) -> Node:
     node = array_node(_ATTENTION, sinks)
     if node.shape != (heads,):
         raise ValueError(f"[{_ATTENTION}] expected sinks of shape [{heads}], got {list(node.shape)}: one per head")
@@ -420,17 +378,4 @@ def _sinks(sinks: Any, dtype: Dtype, heads: int, scores: Shape) -> Node | None:
         raise ValueError(
             f"[{_ATTENTION}] expected sinks that promote to {dtype.name}, got {node.dtype.name}: cast them"
         )
-    return p.cast(reshape(node, (*scores[1:-2], 1, 1)), dtype.compute)
-
-
-def _softmax(scores: Node, sinks: Node | None) -> Node:
-    """Over the last axis; a sink takes part in the sum alone."""
-    last = (scores.ndim - 1,)
-    if not scores.shape[-1]:
-        return scores
-    most = reduce(max_p, scores, last)
-    most = most if sinks is None else p.maximum(most, sinks)
-    weights = p.exp(p.sub(scores, p.stop_gradient(most)))
-    total = reduce(sum_p, weights, last)
-    total = total if sinks is None else p.add(total, p.exp(p.sub(sinks, p.stop_gradient(most))))
-    return p.div(weights, total)
+    return node

@@ -6,7 +6,6 @@ across two words. All is recorded in shifts, masks and products, so that unpacki
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +18,27 @@ from arrax.graph.handle import wrap
 from arrax.graph.node import Node
 from arrax.graph.primitive import broadcast_shapes
 from arrax.prims import pointwise as p
+from arrax.prims.codes import (
+    decode_fp8,
+    decode_scales,
+    elements,
+    encode_e8m0,
+    encode_fp4,
+    encode_fp8,
+    few_rows_p,
+    pack,
+    unpack,
+)
 from arrax.prims.contract import matmul, swap_last
-from arrax.prims.gather import take
-from arrax.prims.leaf import constant, iota
-from arrax.prims.opaque import barrier
-from arrax.prims.reduce import max_p, min_p, reduce, sum_p
-from arrax.prims.view import broadcast, reshape
+from arrax.prims.leaf import constant
+from arrax.prims.reduce import max_p, min_p, reduce
+from arrax.prims.view import reshape
+from arrax.transforms.tracing import record
 
 if TYPE_CHECKING:
     from arrax.core.array import array
 
+FEW = 16  # rows up to which unpacking the matrix anew for each is faster than storing it unpacked
 _wrap: Callable[[Node], Any] = wrap
 # (group size, bits) when they are not given; the modes of small floats have no others.
 _DEFAULTS = {"affine": (64, 4), "mxfp4": (32, 4), "mxfp8": (32, 8), "nvfp4": (16, 4)}
@@ -91,117 +101,11 @@ def _check_quantized(
     return packed, scale, bias
 
 
-# --- bits -------------------------------------------------------------------------------------------------------------
-def _u(value: int) -> Node:
-    return constant(value, uint32)
-
-
-def _block(bits: int) -> tuple[int, int]:
-    """The least number of elements that fill whole words, and that number of words."""
-    common = math.lcm(bits, 32)
-    return common // bits, common // 32
-
-
-def _pack(codes: Node, bits: int) -> Node:
-    """uint32 codes (..., n) as words (..., n * bits / 32)."""
-    *lead, n = codes.shape
-    count, words = _block(bits)
-    offsets = p.mul(iota((count,), 0, uint32), _u(bits))
-    if words == 1:
-        placed = p.left_shift(reshape(codes, (*lead, n // count, count)), offsets)
-        return reshape(reduce(sum_p, placed, (len(lead) + 1,)), (*lead, n // count))
-    # every word sums up the elements that begin in it, and the high part of one that began in the word before
-    offsets, word = reshape(offsets, (count, 1)), iota((1, words), 1, uint32)
-    first = p.right_shift(offsets, _u(5))
-    shift = p.bitwise_and(offsets, _u(31))
-    spread = broadcast(reshape(codes, (*lead, n // count, count, 1)), (*lead, n // count, count, words))
-    low = p.where(p.equal(word, first), p.left_shift(spread, shift), _u(0))
-    carried = p.right_shift(p.right_shift(spread, p.sub(_u(31), shift)), _u(1))
-    high = p.where(p.equal(word, p.add(first, _u(1))), carried, _u(0))
-    return reshape(reduce(sum_p, p.add(low, high), (len(lead) + 1,)), (*lead, n // count * words))
-
-
-def _unpack(packed: Node, bits: int) -> Node:
-    """Words (..., n) as uint32 codes (..., n * 32 / bits)."""
-    *lead, n = packed.shape
-    count, words = _block(bits)
-    offsets = p.mul(iota((count,), 0, uint32), _u(bits))
-    if words == 1:
-        codes = p.right_shift(reshape(packed, (*lead, n, 1)), offsets)
-    else:
-        grouped = reshape(packed, (*lead, n // words, words))
-        first = p.right_shift(offsets, _u(5))
-        shift = p.bitwise_and(offsets, _u(31))
-        low = p.right_shift(take(grouped, first, len(lead) + 1), shift)
-        after = take(grouped, p.minimum(p.add(first, _u(1)), _u(words - 1)), len(lead) + 1)
-        # two shifts, for one by 32 is none
-        high = p.left_shift(p.left_shift(after, _u(1)), p.sub(_u(31), shift))
-        codes = p.bitwise_or(low, high)
-    return reshape(p.bitwise_and(codes, _u((1 << bits) - 1)), (*lead, n // words * count))
-
-
-# --- small floats -----------------------------------------------------------------------------------------------------
+# --- quantize ---------------------------------------------------------------------------------------------------------
 def _f(value: float) -> Node:
     return constant(value, float32)
 
 
-def _encode_fp8(x: Node) -> Node:
-    """The uint32 codes of float32 numbers in e4m3, rounded to even; what is too large, and NaN, becomes the largest."""
-    bits = p.bitcast(x, uint32)
-    sign = p.bitwise_and(p.right_shift(bits, _u(24)), _u(128))
-    size = p.bitwise_and(bits, _u(0x7FFFFFFF))
-    size = p.minimum(size, _u(0x43E00000))  # 448, as bits: they are ordered like the numbers
-    odd = p.bitwise_and(p.right_shift(size, _u(20)), _u(1))
-    rounded = p.right_shift(p.add(size, p.add(_u(0x7FFFF), odd)), _u(20))
-    normal = p.sub(rounded, _u(120 << 3))
-    # below 2 ** -6 numbers are multiples of 2 ** -9
-    subnormal = p.cast(p.rint(p.mul(p.bitcast(size, float32), _f(512.0))), uint32)
-    return p.bitwise_or(p.where(p.less(size, _u(0x3C800000)), subnormal, normal), sign)
-
-
-def _decode(codes: Node, sign: int, mantissa: int, bias: int) -> Node:
-    """Small floats as float32: their bits, put into the right places, are the number but for the exponent's bias."""
-    size = p.left_shift(p.bitwise_and(codes, _u((1 << sign) - 1)), _u(23 - mantissa))
-    value = p.mul(p.bitcast(size, float32), _f(2.0 ** (127 - bias)))
-    return p.where(p.equal(p.right_shift(codes, _u(sign)), _u(0)), value, p.neg(value))
-
-
-def _decode_fp8(codes: Node) -> Node:
-    nan = p.equal(p.bitwise_and(codes, _u(127)), _u(127))
-    return p.where(nan, _f(float("nan")), _decode(codes, 7, 3, 7))
-
-
-# Halfway between neighbours in e2m1; what lies there becomes the smaller one.
-_FP4_EDGES = (0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0)
-
-
-def _encode_fp4(x: Node) -> Node:
-    size, code = p.abs_(x), _u(0)
-    for edge in _FP4_EDGES:
-        code = p.add(code, p.cast(p.greater(size, _f(edge)), uint32))
-    # there is no negative zero
-    sign = p.where(p.less(x, _f(0.0)), p.where(p.equal(code, _u(0)), _u(0), _u(8)), _u(0))
-    return p.bitwise_or(code, sign)
-
-
-def _encode_e8m0(x: Node) -> Node:
-    """The exponents of the least powers of two that are not below positive float32 numbers, plus 127; of zero 127."""
-    exponent = p.right_shift(p.add(p.bitcast(x, uint32), _u(0x7FFFFF)), _u(23))
-    return p.where(p.equal(x, _f(0.0)), _u(127), p.minimum(exponent, _u(255)))
-
-
-def _decode_e8m0(codes: Node) -> Node:
-    power = p.bitcast(p.left_shift(codes, _u(23)), float32)
-    return p.where(p.equal(codes, _u(0)), _f(2.0**-127), power)
-
-
-def _decode_scales(scales: Node, mode: str, unit: Node | None) -> Node:
-    codes = p.cast(scales, uint32)
-    values = _decode_fp8(codes) if mode == "nvfp4" else _decode_e8m0(codes)
-    return values if unit is None else p.mul(values, unit)
-
-
-# --- quantize ---------------------------------------------------------------------------------------------------------
 def _affine(groups: Node, bits: int) -> tuple[Node, Node, Node]:
     """Codes, scales and biases of float32 groups along the last axis.
 
@@ -230,13 +134,13 @@ def _floats(groups: Node, mode: str, unit: Node | None) -> tuple[Node, Node]:
     largest = reduce(max_p, p.abs_(groups), (groups.ndim - 1,))
     scale = p.div(largest, _f(_FP8_MAX if mode == "mxfp8" else _FP4_MAX))
     if mode == "nvfp4":
-        scales = _encode_fp8(scale if unit is None else p.div(scale, unit))
+        scales = encode_fp8(scale if unit is None else p.div(scale, unit))
     else:
-        scales = _encode_e8m0(scale)
-    value = _decode_scales(scales, mode, unit)
+        scales = encode_e8m0(scale)
+    value = decode_scales(scales, mode, unit)
     zero = p.equal(value, _f(0.0))
     scaled = p.where(zero, _f(0.0), p.div(groups, p.where(zero, _f(1.0), value)))
-    return (_encode_fp8 if mode == "mxfp8" else _encode_fp4)(scaled), p.cast(scales, uint8)
+    return (encode_fp8 if mode == "mxfp8" else encode_fp4)(scaled), p.cast(scales, uint8)
 
 
 def quantize(
@@ -302,7 +206,7 @@ def quantize(
     else:
         codes, scale = _floats(groups, mode, unit)
         rest = [reshape(scale, per_group)]
-    return tuple(_wrap(x) for x in (_pack(reshape(codes, node.shape), bits), *rest))
+    return tuple(_wrap(x) for x in (pack(reshape(codes, node.shape), bits), *rest))
 
 
 # --- dequantize -------------------------------------------------------------------------------------------------------
@@ -310,21 +214,11 @@ def _dequantized(
     packed: Node, scales: Node, biases: Node | None, group_size: int, bits: int, mode: str, dtype: Dtype, unit: Any
 ) -> Node:
     """The matrix, computed in float32 and rounded once."""
-    codes = _unpack(packed, bits)
+    codes = unpack(packed, bits)
     groups = reshape(codes, (*scales.shape, group_size))
     each = (*scales.shape, 1)
-    values = _elements(groups, reshape(scales, each), None if biases is None else reshape(biases, each), mode, unit)
+    values = elements(groups, reshape(scales, each), None if biases is None else reshape(biases, each), mode, unit)
     return p.cast(reshape(values, codes.shape), dtype)
-
-
-def _elements(codes: Node, scales: Node, biases: Node | None, mode: str, unit: Any) -> Node:
-    """The numbers that codes stand for; scales and biases broadcast to them."""
-    if mode == "affine":
-        assert biases is not None
-        work = float64 if float64 in (scales.dtype, biases.dtype) else float32
-        return p.add(p.mul(p.cast(codes, work), p.cast(scales, work)), p.cast(biases, work))
-    elements = _decode_fp8(codes) if mode == "mxfp8" else _decode(codes, 3, 1, 1)
-    return p.mul(elements, _decode_scales(scales, mode, unit))
 
 
 def dequantize(
@@ -406,29 +300,6 @@ def _right_operand(
     return right
 
 
-def _row_product(x: Node, packed: Node, scales: Node, biases: Node | None, bits: int, mode: str) -> Node:
-    """A single row times a quantized matrix, transposed: its words are unpacked in registers.
-
-    All words' first codes come first, then their second ones, and so on: so words lie side by side, as do what they are
-    multiplied with and the scales, which are the same for all codes of a word and for several words.
-    """
-    rows, words = packed.shape
-    count = 32 // bits
-    line = barrier(swap_last(reshape(p.cast(x, float32), (words, count))))
-    offsets = p.mul(iota((count, 1), 0, uint32), _u(bits))
-    codes = p.bitwise_and(p.right_shift(reshape(packed, (rows, 1, words)), offsets), _u((1 << bits) - 1))
-
-    def for_words(a: Node) -> Node:
-        groups = a.shape[1]
-        times = words // groups
-        inner = (times,) if times <= 8 else (times // 8, 8)  # which the compiler knows as numbers
-        wide = broadcast(reshape(a, (rows, groups, *(1 for _ in inner))), (rows, groups, *inner))
-        return reshape(wide, (rows, 1, words))
-
-    values = _elements(codes, for_words(scales), None if biases is None else for_words(biases), mode, None)
-    return reshape(reduce(sum_p, p.mul(values, line), (1, 2)), (*x.shape[:-1], rows))
-
-
 def quantized_matmul(
     x: array,
     w: array,
@@ -467,10 +338,13 @@ def quantized_matmul(
     op = "quantized_matmul"
     scheme = _scheme(op, group_size, bits, mode)
     left, quantized = _product_operands(op, x, w, scales, biases, scheme, mode)
-    bits, packed = scheme[1], quantized[0]
-    unpackable = transpose and 32 % bits == 0 and packed.ndim == 2 and left.dtype is not float64
-    if unpackable and left.size == left.shape[-1] == packed.shape[1] * 32 // bits:
-        return _wrap(p.cast(_row_product(left, *quantized, bits, mode), left.dtype))
+    (size, bits), packed = scheme, quantized[0]
+    words = size * bits // 32  # of a group
+    unpackable = transpose and packed.ndim == 2 and 32 % bits == 0 and words in (1, 2, 4, 8, 16)
+    if unpackable and left.shape[-1] == packed.shape[1] * 32 // bits and 0 < left.size <= FEW * left.shape[-1]:
+        inputs = (left, *(n for n in quantized if n is not None))
+        result = (*left.shape[:-1], packed.shape[0])
+        return _wrap(record(few_rows_p, inputs, (bits, words, mode), result, left.dtype))
     return _wrap(record_matmul(op, left, _right_operand(op, left, quantized, transpose, scheme, mode)))
 
 
@@ -546,7 +420,7 @@ def to_fp8(x: array, *, stream: Any = None) -> array:
     node = array_node("to_fp8", x)
     if not node.dtype.is_float:
         raise ValueError(f"[to_fp8] expected floating point, got {node.dtype.name}: cast it")
-    return _wrap(p.cast(_encode_fp8(p.cast(node, float32)), uint8))
+    return _wrap(p.cast(encode_fp8(p.cast(node, float32)), uint8))
 
 
 def from_fp8(x: array, dtype: Dtype = bfloat16, *, stream: Any = None) -> array:
@@ -566,4 +440,4 @@ def from_fp8(x: array, dtype: Dtype = bfloat16, *, stream: Any = None) -> array:
         raise ValueError(f"[from_fp8] expected uint8, got {node.dtype.name}: pass the result of to_fp8")
     if not dtype.is_float:
         raise ValueError(f"[from_fp8] expected a floating-point dtype, got {dtype.name}")
-    return _wrap(p.cast(_decode_fp8(p.cast(node, uint32)), dtype))
+    return _wrap(p.cast(decode_fp8(p.cast(node, uint32)), dtype))

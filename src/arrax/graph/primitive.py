@@ -16,7 +16,8 @@ scatter    a copy of the first input with elements, chosen by data, combined wit
 opaque     work that a library does on whole arrays
 barrier    the first input's value, opaque to rewriting; further inputs are only waited for
 alias      the first input's value; further inputs matter to transforms only (see graph/template.py)
-call       a recorded function's call and its results; expanded before anything else looks at them
+composite  a composition of other operations, which only the compiler and the references open; no transform meets it
+call       a recorded function's call and its results: the same, with several results
 ========== ============================================================================================
 """
 
@@ -31,7 +32,7 @@ from arrax.graph.node import Node, Shape
 
 KINDS = (
     "leaf", "source", "pointwise", "view", "gather", "reduce", "contract", "scan", "update", "scatter", "opaque",
-    "barrier", "alias", "call",
+    "barrier", "alias", "composite", "call",
 )  # fmt: skip
 
 
@@ -65,7 +66,8 @@ class Primitive:
             None where the kind has a rule of its own.
         lower: pointwise: the scalar operation's name in the kernel IR; reduce and scan: how two values combine; view
             and gather: the map of coordinates; opaque: ``(params, ndim) -> (rows, out, workers) -> None``, the work on
-            an array's last axis in that many threads, if that is what the parameters ask for.
+            an array's last axis in that many threads, if that is what the parameters ask for; composite:
+            ``(inputs, params) -> node``, what it is made of.
         static: ``node -> hashable``: the part of the parameters that decides which code is generated.
         dynamic: ``node -> ints``: the part that is an argument of the generated code.
         samples: arguments for the tests: a list of (input specifications, params).

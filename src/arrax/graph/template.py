@@ -1,32 +1,48 @@
 """Templates: recorded functions that a call stands for.
 
 A compiled function is recorded once, on placeholders. Each call of it then is a single node; whoever needs to look
-inside expands the call, which copies the template's operations onto the call's inputs. Aliases are the other kind of
-node that exists for the transforms alone: before anything is evaluated they give way to the value that they stand for.
+inside opens the call, which copies the template's operations onto the call's inputs: the compiler does so when it makes
+a plan, the same way as with composites. Aliases are a kind of node that exists for the transforms alone: before
+anything is evaluated they give way to the value that they stand for.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from arrax.graph.dtypes import Dtype, bool_
-from arrax.graph.node import Node, Shape
+from arrax.graph.node import Node, Shape, topological
 
 if TYPE_CHECKING:
     from arrax.graph.primitive import Primitive
 
 
+@functools.lru_cache(maxsize=1024)
+def _number(program: tuple) -> int:
+    """Equal programs have one number, and so one plan."""
+    return _next_number()
+
+
+_next_number = itertools.count().__next__
+
+
 class Call(Node):
     """One call of a template. It has no value itself; its results are nodes of the class ``Result``.
 
+    Its inputs are the arguments and the template's constants. params: (the template's number,)
+
     Attributes:
+        template: what is called.
         expansion: the template's outputs on the call's inputs, once ``expand`` has made them.
         results: weak references to the result nodes.
     """
 
-    __slots__ = ("expansion", "results")
+    __slots__ = ("expansion", "results", "template")
+    template: Template
     expansion: list[Node] | None
     results: list[weakref.ref[Result]]
 
@@ -50,15 +66,17 @@ class Template:
     Operations that do not depend on the placeholders are shared by all calls.
 
     Attributes:
+        number: templates of one number do the same.
         types: shape and dtype of each output.
         constants: the nodes from outside that the function uses.
         program: the operations in order, as (prim, params, shape, dtype, positions of the inputs); positions count
             through the placeholders, the constants, and the operations.
         results: the outputs' positions.
+        computes: for each output whether it is that of an operation, not a placeholder or a constant itself.
         plans: what the executor keeps for calls of this template, by the results that are wanted.
     """
 
-    __slots__ = ("arity", "constants", "plans", "program", "results", "types")
+    __slots__ = ("arity", "computes", "constants", "number", "plans", "program", "results", "types")
 
     def __init__(self, placeholders: Sequence[Node], outputs: Sequence[Node]) -> None:
         self.arity = len(placeholders)
@@ -75,6 +93,16 @@ class Template:
             if id(node) not in inside and any(id(resolve(i)) in inside for i in node.inputs):
                 inside.add(id(node))
                 body.append(node)
+        # views of constants are looked through, not copied: a transposed weight is the weight
+        views: list[Node] = []
+        for start in [resolve(i) for node in body for i in node.inputs]:
+            node, chain = start, []
+            while node.prim.kind == "view" and node.buffer is None and id(node) not in inside:
+                inside.add(id(node))
+                chain.append(node)
+                node = resolve(node.inputs[0])
+            views += reversed(chain)
+        body = views + body
         position = {id(n): i for i, n in enumerate(placeholders)}
         used = [resolve(i) for node in body for i in node.inputs]
         for node in [*used, *targets]:
@@ -87,19 +115,25 @@ class Template:
             at = tuple(position[id(resolve(i))] for i in node.inputs)
             self.program.append((node.prim, node.params, node.shape, node.dtype, at))
         self.results = [position[id(n)] for n in targets]
+        self.computes = [i >= first for i in self.results]
+        self.number = _number((self.arity, len(self.constants), tuple(self.program), tuple(self.results)))
 
     def instantiate(self, inputs: Sequence[Node]) -> list[Node]:
         """The outputs, with the given nodes in the places of the placeholders."""
-        values = [*inputs, *self.constants]
+        return self.opened((*inputs, *self.constants))[1]
+
+    def opened(self, inputs: Sequence[Node]) -> tuple[list[Node], list[Node]]:
+        """The operations, and the outputs, on nodes in the places of the placeholders and of the constants."""
+        values = list(inputs)
         append = values.append
         for prim, params, shape, dtype, at in self.program:
             append(Node(prim, tuple([values[i] for i in at]), params, shape, dtype))
-        return [values[i] for i in self.results]
+        return values[len(inputs) :], [values[i] for i in self.results]
 
     def call(self, prim: Primitive, result_prim: Primitive, inputs: tuple[Node, ...]) -> list[Result]:
         """Records a call: the results."""
-        call = Call(prim, inputs, (self,), (), bool_)
-        call.expansion = None
+        call = Call(prim, (*inputs, *self.constants), (self.number,), (), bool_)
+        call.template, call.expansion = self, None
         source = (call,)
         results = [Result(result_prim, source, (i,), s, d) for i, (s, d) in enumerate(self.types)]
         call.results = [weakref.ref(r) for r in results]
@@ -109,8 +143,19 @@ class Template:
 def expand(call: Call) -> list[Node]:
     """The outputs of the call's template on the call's inputs; the same nodes every time."""
     if call.expansion is None:
-        call.expansion = call.params[0].instantiate(call.inputs)
+        call.expansion = call.template.opened(call.inputs)[1]
     return call.expansion
+
+
+def opened(node: Node, inputs: Sequence[Node]) -> tuple[list[Node], list[Node]]:
+    """What a call or a composite is made of, on inputs in the place of its own: all operations in order, the results.
+
+    They are the same ones in the same order every time.
+    """
+    if isinstance(node, Call):
+        return node.template.opened(inputs)
+    result = node.prim.lower(tuple(inputs), node.params)
+    return topological([result], [id(n) for n in inputs]), [result]
 
 
 def needed(outputs: Sequence[Node]) -> list[Node]:
@@ -136,18 +181,21 @@ def needed(outputs: Sequence[Node]) -> list[Node]:
     return order
 
 
-def wanted_with(outputs: Sequence[Node]) -> list[Node]:
-    """The outputs, and those results of the same calls that somebody still holds: to evaluate together."""
-    wanted = list(outputs)
-    seen = {id(n) for n in wanted}
-    calls = {id(n.inputs[0]): n.inputs[0] for n in outputs if type(n) is Result and n.buffer is None}
-    for call in calls.values():
-        assert isinstance(call, Call)
-        for reference in call.results:
-            result = reference()
-            if result is not None and result.buffer is None and id(result) not in seen:
-                wanted.append(result)
-    return wanted
+def other_results(order: Sequence[Node]) -> list[Node]:
+    """Of the calls in a graph, the results that somebody holds and that are not part of it.
+
+    They are to be evaluated with it: what they would be computed from may be overwritten.
+    """
+    found: list[Node] = []
+    here: set[int] | None = None
+    for call in order:
+        if type(call) is Call:
+            here = here or {id(n) for n in order}
+            for reference in call.results:
+                result = reference()
+                if result is not None and result.buffer is None and id(result) not in here:
+                    found.append(result)
+    return found
 
 
 def inlined(outputs: Sequence[Node]) -> tuple[list[Node], list[Node]]:

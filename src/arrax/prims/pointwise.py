@@ -433,7 +433,9 @@ cast_p = register(
 
 
 def cast(a: Node, dtype: Dtype) -> Node:
-    """``a`` in another type; float to integer truncates and saturates."""
+    """``a`` in another type; float to integer truncates and saturates, complex to real drops the imaginary part."""
+    if dtype is bool_ and a.dtype is complex64:
+        return not_equal(a, scalar(0, a))
     return a if a.dtype is dtype else Node(cast_p, (a,), (dtype,), a.shape, dtype)
 
 

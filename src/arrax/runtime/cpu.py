@@ -25,12 +25,14 @@ import numpy as np
 from arrax.codegen import cpu
 from arrax.codegen.llvm import generate
 from arrax.compiler.donation import Pair
+from arrax.compiler.index import Place
 from arrax.compiler.kernel import Kernel, format_kernel
 from arrax.compiler.lower import LINE, PARTS, Argument, Ceil, Task
 from arrax.compiler.pipeline import Library, Plan, Product
 from arrax.graph import dtypes
 from arrax.graph.dtypes import Dtype
 from arrax.graph.node import Node
+from arrax.graph.template import opened
 from arrax.runtime import blas, debug, threads
 from arrax.runtime.buffer import Buffer, as_numpy, pool, size_class
 
@@ -162,16 +164,15 @@ class Bound:
 
     def __init__(self, plan: Plan, recorded: Sequence[Node]) -> None:
         self.plan = plan
+        self._parts: dict[int, list[Node]] = {}
         self._numbers = self._letters(plan, recorded)
         self._cache: dict[Argument, int] = {}
         used = self._used()
         data = [i for i in plan.leaves if i in used and plan.order[i].prim.name != "const"]
         scalars = [i for i in plan.leaves if i in used and plan.order[i].prim.name == "const"]
         # (position in the recorded graph) of data; (position or -1, type, bits where the compiler made it) of scalars
-        self.inputs = [plan.leaves[i] for i in data]
-        self.scalars = [
-            (plan.leaves[i], n.dtype, bits(n.params[0], n.dtype)) for i in scalars for n in (plan.order[i],)
-        ]
+        self.inputs: list[int] = [plan.leaves[i] for i in data]  # type: ignore[misc]
+        self.scalars = [self._scalar(i, recorded) for i in scalars]
         self._place: dict[int | tuple, _Memory] = {i: _Memory(1 + k) for k, i in enumerate(data)}
         self.shapes = [self._shape(i) for i in range(len(plan.order))]
         self.results: list[tuple[str, int]] = []
@@ -180,7 +181,7 @@ class Bound:
         for i in plan.outputs:
             root = self._root(i)
             if root in plan.leaves:
-                self.results.append(("leaf", plan.leaves[root]))
+                self.results.append(("leaf", plan.leaves[root]))  # type: ignore[arg-type]
             else:
                 if root not in taken:
                     taken[root] = len(self.sizes)
@@ -197,6 +198,7 @@ class Bound:
         self._build(recorded)
         self.donations = self._donations(data, taken)
         self._variants: dict[frozenset[Pair], list] = {}
+        self._parts.clear()
 
     def _donations(self, data: list[int], taken: dict[int, int]) -> list[tuple[int, int, Pair]]:
         """Those of the plan. (There are none where a library has a part: were it to fail, the input would be lost.)"""
@@ -220,10 +222,27 @@ class Bound:
         return found
 
     # --- numbers ------------------------------------------------------------------------------------------------------
+    def recorded_at(self, place: Place, recorded: Sequence[Node]) -> Node:
+        """The node of the recorded graph, or the part of one, from which something in the plan has been made."""
+        if isinstance(place, int):
+            return recorded[place]
+        position, number = place
+        parts = self._parts.get(position)
+        if parts is None:
+            node = recorded[position]
+            parts = self._parts[position] = opened(node, node.inputs)[0]
+        return parts[number]
+
+    def _scalar(self, position: int, recorded: Sequence[Node]) -> tuple[int, Dtype, int]:
+        place, node = self.plan.leaves[position], self.plan.order[position]
+        if isinstance(place, int):
+            return place, node.dtype, bits(node.params[0], node.dtype)
+        return -1, node.dtype, bits(self.recorded_at(place, recorded).params[0], node.dtype)
+
     def _letters(self, plan: Plan, recorded: Sequence[Node]) -> dict[int, int]:
         numbers = {}
-        for letter, (kind, i, k) in plan.sources.items():
-            node = recorded[i]
+        for letter, (kind, place, k) in plan.sources.items():
+            node = self.recorded_at(place, recorded)
             numbers[letter] = node.shape[k] if kind == "size" else node.prim.dynamic(node)[k]
         return numbers
 
@@ -327,7 +346,7 @@ class Bound:
             if isinstance(step, Library):
                 self._close(rows, labels, copies)
                 rows, labels, copies = [], [], []
-                self.segments.append(self._library(step, recorded[step.recorded].params))
+                self.segments.append(self._library(step, self.recorded_at(step.recorded, recorded).params))
                 self.labels.append([self.plan.order[step.node].prim.name])
             else:
                 labels.append(self._label(step))

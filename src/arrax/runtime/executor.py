@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from arrax.compiler.index import SHORT, TINY
 from arrax.compiler.pipeline import Plan, build
 from arrax.graph.dtypes import Dtype, from_numpy
 from arrax.graph.node import Node, Shape
-from arrax.graph.template import Call, Result, Template, inlined, needed, wanted_with
+from arrax.graph.template import Call, Result, Template, inlined, needed, opened, other_results
 from arrax.prims import leaf
 from arrax.runtime import buffer as memory
 from arrax.runtime import debug
@@ -27,6 +27,7 @@ from arrax.runtime.cpu import ALONE, Bound, BoundCall, Run, references
 SMALL = 16  # elements of all arrays of a graph together, up to which NumPy takes no longer than a kernel
 PLANS = 1024
 BOUND = 4096
+STREAMS = 8  # threads for what runs in the background
 _UNKNOWN: Any = object()
 _NUMBER = operator.attrgetter("number")
 
@@ -35,7 +36,17 @@ _plans: OrderedDict[tuple, Plan] = OrderedDict()
 _bound: OrderedDict[tuple, Bound | None] = OrderedDict()
 
 
-_jobs: list[tuple[Future, Run, list[Node], list[tuple[Node, Node]]]] = []  # what runs in the background, in order
+class _Job(NamedTuple):
+    """What runs in the background; see ``_hand_out``."""
+
+    stream: int
+    future: Future
+    run: Run
+    wanted: list[Node]
+    shown: list[tuple[Node, Node]]
+
+
+_jobs: list[_Job] = []  # in the order in which they were started
 _background: ThreadPoolExecutor | None = None
 
 
@@ -99,7 +110,7 @@ def evaluate(outputs: list[Node]) -> None:
     """
     with _lock:
         if _jobs:
-            settle()
+            _settle_behind(outputs)
         pending = [n for n in outputs if n.buffer is None]
         if not pending:
             return
@@ -118,18 +129,20 @@ def evaluate(outputs: list[Node]) -> None:
         _hand_out(run, wanted, shown)
 
 
-def evaluate_later(outputs: list[Node]) -> None:
+def evaluate_later(outputs: list[Node], stream: int = 0) -> None:
     """Starts to compute the given nodes in the background; who wants data, whichever, waits until they are there.
 
-    One graph runs at a time. Nodes change in the thread that waits, not in the background. A graph that fails there
-    stays as it was: it fails again for those who want its data.
+    The graphs of one stream run one after the other, those of several streams at the same time; a graph that needs the
+    results of another one is started when that has ended. Nodes change in the thread that waits, not in the background.
+    A graph that fails there stays as it was: it fails again for those who want its data.
     """
     global _background
     if tracing.depth or debug.level:
         evaluate(outputs)
         return
     with _lock:
-        settle()
+        if _jobs:
+            _settle_behind(outputs)
         pending = [n for n in outputs if n.buffer is None]
         if not pending:
             return
@@ -138,19 +151,37 @@ def evaluate_later(outputs: list[Node]) -> None:
             _hand_out(run, wanted, shown)
             return
         if _background is None:
-            _background = ThreadPoolExecutor(1, "arrax-background")
-        _jobs.append((_background.submit(run), run, wanted, shown))
+            _background = ThreadPoolExecutor(STREAMS, "arrax-background")
+        before = [job.future for job in _jobs if job.stream == stream]
+        future = _background.submit(_run_after, before[-1] if before else None, run)
+        _jobs.append(_Job(stream, future, run, wanted, shown))
 
 
-def settle() -> None:
-    """Waits for what runs in the background, and hands out its results."""
+def _run_after(before: Future | None, run: Run) -> None:
+    if before is not None:
+        before.exception()  # which waits: it has been started earlier, so it does not wait for this one
+    run()
+
+
+def settle(stream: int | None = None) -> None:
+    """Waits for what runs in the background, on all streams or on one, and hands out its results."""
     with _lock:
-        while _jobs:
-            job, run, wanted, shown = _jobs[0]
-            if job.exception() is None:  # which waits
-                _hand_out(run, wanted, shown)
-            run.release()  # the thread may not have let go of it yet
-            del _jobs[0]  # not before: what is interrupted is done again
+        _end([job for job in _jobs if stream is None or job.stream == stream])
+
+
+def _settle_behind(outputs: list[Node]) -> None:
+    """Waits for what runs in the background and a graph needs; also for graphs that share parts with it."""
+    computed = {id(n): job for job in _jobs for n in (*job.wanted, *(n for n, _ in job.shown))}
+    needs = {id(job) for n in needed([n for n in outputs if n.buffer is None]) if (job := computed.get(id(n)))}
+    _end([job for job in _jobs if id(job) in needs])
+
+
+def _end(jobs: list[_Job]) -> None:
+    for job in jobs:
+        if job.future.exception() is None:  # which waits
+            _hand_out(job.run, job.wanted, job.shown)
+        job.run.release()  # the thread may not have let go of it yet
+        _jobs.remove(job)  # not before: what is interrupted is done again
 
 
 def _hand_out(run: Run | _Computed, wanted: list[Node], shown: list[tuple[Node, Node]]) -> None:
@@ -178,6 +209,10 @@ def _prepare(pending: list[Node]) -> tuple[Run | _Computed, list[Node], list[tup
             bound, wanted = found
             return bound.start(first.inputs[0].inputs), wanted, []
     order, key, uses = _linearise(pending)
+    others = other_results(order)
+    if others:
+        pending = [*pending, *others]
+        order, key, uses = _linearise(pending)
     keeps = tracing.depth > 0
     if not keeps:
         kept = _kept(order, pending, uses)
@@ -188,12 +223,7 @@ def _prepare(pending: list[Node]) -> tuple[Run | _Computed, list[Node], list[tup
     if key and not any(n.prim is leaf.const for n in pending):
         return _start(order, key, pending, None if keeps else uses), pending, []
     shown = [i for i, n in uses.items() if n < 0]
-    pending = wanted_with(pending)
     targets, seen = inlined(pending)
-    held = _held_by_templates(seen, pending)
-    if held:
-        pending += held
-        targets, seen = inlined(pending)
     for node in targets:
         if node.prim is leaf.const and node.buffer is None:
             finish(node, memory.from_array(node.prim.reference(node.params, node.shape, node.dtype)))
@@ -226,13 +256,6 @@ def _kept(order: list[Node], wanted: list[Node], uses: dict[int, int]) -> list[N
                 seen.add(id(node))
                 kept.append(node)
     return kept
-
-
-def _held_by_templates(seen: list[Node], pending: list[Node]) -> list[Node]:
-    """What the templates of the calls on the way use from outside: computed now, not anew by each further call."""
-    on_the_way = {id(n) for n in seen} - {id(n) for n in pending}
-    constants = [n for call in seen if type(call) is Call for n in call.params[0].constants]
-    return list({id(n): n for n in constants if id(n) in on_the_way and n.buffer is None}.values())
 
 
 def _start(
@@ -295,16 +318,16 @@ def _call(pending: list[Node]) -> tuple[BoundCall, list[Node]] | None:
     for node in pending:
         if not node.inputs or node.inputs[0] is not call:
             return None
-    for node in inputs:
-        if node.buffer is None:
+    template = call.template
+    for i in range(template.arity):
+        if inputs[i].buffer is None:
             return None
-    template = call.params[0]
-    wanted = wanted_with(pending)
+    wanted = [*pending, *other_results([call, *pending])]
     key = tuple([n.params[0] for n in wanted])
-    found = template.plans.get(key)
+    found: BoundCall | bool | None = template.plans.get(key)
     if found is None:
         found = template.plans[key] = _bind_call(template, inputs, key)
-    return None if found is False else (found, wanted)
+    return (found, wanted) if isinstance(found, BoundCall) else None
 
 
 def _bind_call(template: Template, inputs: tuple[Node, ...], wanted: tuple[int, ...]) -> BoundCall | bool:
@@ -313,7 +336,7 @@ def _bind_call(template: Template, inputs: tuple[Node, ...], wanted: tuple[int, 
     if unknown and not any(_depends_on_placeholder(n) for n in unknown):
         evaluate(unknown)
     # distinct leaves, although the caller may have passed one array twice
-    leaves = [Node(leaf.leaf, (), (), n.shape, n.dtype, n.buffer) for n in inputs]
+    leaves = [Node(leaf.leaf, (), (), n.shape, n.dtype, n.buffer) for n in inputs[: template.arity]]
     outputs = template.instantiate(leaves)
     targets, _ = inlined([outputs[i] for i in wanted])
     for i, node in enumerate(targets):
@@ -341,7 +364,7 @@ def _depends_on_placeholder(node: Node) -> bool:
 
 
 def _linearise(outputs: list[Node]) -> tuple[list[Node], tuple | None, dict[int, int]]:
-    """The graph, inputs first, and a key, equal for equal graphs of equal sizes; None if there are calls in it.
+    """The graph, inputs first, and a key, equal for equal graphs of equal sizes; None if there are aliases in it.
 
     Third how often each node is the input of another.
     """
@@ -369,8 +392,7 @@ def _linearise(outputs: list[Node]) -> tuple[list[Node], tuple | None, dict[int,
             add(node.shape)
             add(node.dtype)
         elif node.inputs:
-            kind = node.prim.kind
-            if kind == "alias" or kind == "call":
+            if node.prim.kind == "alias" or (type(node) is Result and _passes_through(node)):
                 return order, None, uses
             add(node.prim)  # which knows the result's shape and type
             add(node.params)
@@ -390,21 +412,41 @@ def _linearise(outputs: list[Node]) -> tuple[list[Node], tuple | None, dict[int,
     return order, tuple(key), uses
 
 
+def _passes_through(result: Result) -> bool:
+    """Whether a result of a call is one of its inputs."""
+    call = result.inputs[0]
+    return isinstance(call, Call) and not call.template.computes[result.params[0]]
+
+
 def _structure(order: list[Node], outputs: list[Node]) -> tuple:
     """What decides a plan: the graph without its sizes, but for the tiny ones, and which others are equal and short."""
     position = {id(n): i for i, n in enumerate(order)}
     classes: dict[int, tuple[int, bool]] = {n: (-n, True) for n in range(TINY + 1)}
     key: list[Any] = []
-    for node in order:
+
+    def sizes(node: Node) -> tuple:
         for n in node.shape:
             if n not in classes:
                 classes[n] = (len(classes), n <= SHORT)
-        sizes = tuple([classes[n] for n in node.shape])
+        return tuple([classes[n] for n in node.shape])
+
+    for node in order:
         if node.buffer is not None:
-            key.append((node.dtype, sizes))
+            key.append((node.dtype, sizes(node)))
+            continue
+        inputs = tuple([position[id(x)] for x in node.inputs])
+        if node.prim.kind not in ("composite", "call"):
+            key.append((node.prim, node.prim.static(node), node.dtype, sizes(node), inputs))
+        elif type(node) is Result:
+            key.append((node.params, inputs))
         else:
-            inputs = tuple([position[id(x)] for x in node.inputs])
-            key.append((node.prim, node.prim.static(node), node.dtype, sizes, inputs))
+            parts, results = opened(node, node.inputs)
+            within = {id(n): i for i, n in enumerate((*node.inputs, *parts))}
+            key.append(inputs)
+            for part in parts:
+                at = tuple([within[id(x)] for x in part.inputs])
+                key.append((part.prim, part.prim.static(part), part.dtype, sizes(part), at))
+            key.append(tuple([within[id(n)] for n in results]))
     key.append(tuple([position[id(n)] for n in outputs]))
     return tuple(key)
 
@@ -438,9 +480,24 @@ def _bind(order: list[Node], outputs: list[Node], key: tuple) -> Bound | None:
 def by_reference(order: list[Node], outputs: list[Node]) -> list[memory.Buffer]:
     """Evaluates a graph with the primitives' NumPy references: the results' buffers."""
     values: dict[int, np.ndarray] = {}
-    for node in order:
+    results: dict[int, list[Node]] = {}  # of calls
+    keep: list[Node] = []
+    pending = list(reversed(order))
+    while pending:
+        node = pending.pop()
+        if id(node) in values:
+            continue
         if node.buffer is not None:
             values[id(node)] = memory.as_numpy(node.buffer, node.shape, node.dtype)
+        elif node.prim.kind in ("composite", "call"):
+            if type(node) is Result:
+                values[id(node)] = values[id(results[id(node.inputs[0])][node.params[0]])]
+            elif id(node) not in results:
+                inner, results[id(node)] = opened(node, node.inputs)
+                keep += inner
+                pending += [node, *reversed(inner)]
+            elif type(node) is not Call:
+                values[id(node)] = values[id(results[id(node)][0])]
         else:
             values[id(node)] = node.prim.reference(
                 node.params, node.shape, node.dtype, *[values[id(i)] for i in node.inputs]

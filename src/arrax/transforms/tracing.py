@@ -7,7 +7,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from arrax.graph.node import Node
+from arrax.graph.dtypes import Dtype
+from arrax.graph.node import Node, Shape
+from arrax.graph.primitive import Primitive
 from arrax.graph.template import resolve
 from arrax.prims import call
 from arrax.prims.leaf import leaf, placeholder
@@ -48,6 +50,11 @@ def variable(node: Node) -> Node:
 def named_like(fun: Callable[..., Any], new: Callable[..., Any]) -> Callable[..., Any]:
     """``new``, with the name and the documentation of ``fun``."""
     return functools.wraps(fun, assigned=("__module__", "__name__", "__qualname__", "__doc__"), updated=())(new)
+
+
+def record(prim: Primitive, inputs: tuple[Node, ...], params: tuple, shape: Shape, dtype: Dtype) -> Node:
+    """Records a composite: as one node, or, where a transform looks, what it is made of."""
+    return prim.lower(inputs, params) if tracing.depth else Node(prim, inputs, params, shape, dtype)
 
 
 def unknown(like: Node) -> Node:
