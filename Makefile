@@ -6,13 +6,14 @@ READY := $(VENV)/.ready
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-lm lint bench compare docs clean
+.PHONY: help demo test test-all test-lm test-torch lint bench compare docs clean
 
 help:
 	@echo "make demo      train a small Llama on the standard library's source and let it write (about 2 minutes)"
 	@echo "make test      lint, the fast tests and the doctests"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make test-lm   mlx-lm on Arrax: its programs, and a tiny model of each architecture against Apple's MLX"
+	@echo "make test-torch the Llama of examples/llama against PyTorch, of which it installs a copy"
 	@echo "make lint      ruff and mypy"
 	@echo "make bench     measure what Arrax costs on this machine: overheads, compiling, memory, workloads"
 	@echo "make compare   time the workloads on Apple's MLX, then on Arrax"
@@ -52,6 +53,16 @@ test-lm: build/lm/.ready
 	build/lm/bin/python -m pytest -q -o timeout= -o addopts= tests/mlx_lm/check_programs.py
 	build/lm/bin/python tests/mlx_lm/sweep.py --save build/logits.npz
 	build/lm/bin/python -m arrax run tests/mlx_lm/sweep.py --against build/logits.npz
+
+# PyTorch is large, and from PyPI larger still, as it brings CUDA along: PIP_EXTRA_INDEX_URL can name an index that has
+# builds for CPUs alone. `make test` compares with logits that PyTorch computed.
+build/torch/.ready: pyproject.toml
+	test -x build/torch/bin/python || $(PYTHON) -m venv build/torch
+	build/torch/bin/python -m pip install --quiet --disable-pip-version-check -e '.[llm,torch]' pytest pytest-timeout
+	touch $@
+
+test-torch: build/torch/.ready
+	build/torch/bin/python -m pytest -q tests/llm/check_torch.py
 
 bench: $(READY)
 	$(PY) -m arrax bench --json build/figures.json $(ARGS)

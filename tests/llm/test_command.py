@@ -1,4 +1,4 @@
-"""`python -m arrax generate`."""
+"""`python -m arrax generate` and `serve`."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_errors_are_one_line(folder: Path, more: list[str], message: str) -> Non
 
 
 def test_serve(folder: Path) -> None:
-    command = [sys.executable, "-m", "arrax", "serve", "--model", str(folder), "--port", "0"]
+    command = [sys.executable, "-m", "arrax", "serve", "--model", str(folder), "--port", "0", "--batch", "2"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         try:
@@ -77,6 +77,19 @@ def test_serve(folder: Path) -> None:
             assert process.wait(timeout=60) in (0, 130)
         finally:
             process.kill()
+
+
+@pytest.mark.parametrize("option", ["--batch", "--cache-tokens"])
+def test_errors_of_serve(folder: Path, option: str) -> None:
+    with pytest.raises(SystemExit, match=f"arrax serve: expected {option} of at least 1, got 0"):
+        cli.main(["serve", "--model", str(folder), option, "0"])
+
+
+def test_throughput_is_measured(folder: Path) -> None:
+    program = Path(__file__).parents[2] / "benchmarks" / "serving.py"
+    options = ["--model", str(folder), "--clients", "2", "--requests", "1", "--tokens", "4", "--batch", "2"]
+    done = subprocess.run([sys.executable, str(program), *options], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"  2 clients +[\d.]+ tokens/s  first token after +\d+ ms\n", done.stdout)
 
 
 def test_serve_tells_what_is_not_installed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

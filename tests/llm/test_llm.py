@@ -14,7 +14,6 @@ import arrax.core as mx
 import arrax.nn as nn
 from arrax.llm import Llama, TextStream, Tokenizer, generate, load_checkpoint
 from arrax.llm import llama as llama_module
-from arrax.llm.generation import sample
 from arrax.utils import tree_flatten
 
 TOKENS = np.random.default_rng(3).integers(0, 300, 40).tolist()
@@ -122,11 +121,11 @@ def test_quantized(plain: Path, tmp_path: Path, bits: int) -> None:
 ERRORS: dict[str, tuple[dict[str, Any], str]] = {
     "family": ({"model_type": "gpt2"}, "expected model_type to be one of .*'llama'.*got 'gpt2'"),
     "incomplete": ({"hidden_size": None, "vocab_size": None}, "expected hidden_size, vocab_size in config.json"),
-    "activation": ({"hidden_act": "gelu"}, "expected hidden_act 'silu', got 'gelu'"),
+    "activation": ({"hidden_act": "gelu"}, "expected hidden_act to be 'silu', got 'gelu'"),
     "window": ({"model_type": "mistral", "sliding_window": 8}, "got a sliding_window"),
-    "groups": ({"num_key_value_heads": 3}, "expected num_key_value_heads to divide 4, got 3"),
-    "positions": ({"rope_scaling": {"type": "yarn"}}, "expected rope_type default, linear or llama3, got 'yarn'"),
-    "factor": ({"rope_scaling": {"type": "linear"}}, "expected 'factor' among"),
+    "groups": ({"num_key_value_heads": 3}, "expected num_key_value_heads to be a divisor of 4, got 3"),
+    "positions": ({"rope_scaling": {"type": "yarn"}}, "expected rope_type to be default, linear or llama3, got 'yarn'"),
+    "factor": ({"rope_scaling": {"type": "linear"}}, "expected factor to be a number above 0, got None"),
     "quantization": ({"quantization_config": {"quant_method": "gptq"}}, "expected weights quantized by MLX"),
     "lacking": ({"num_hidden_layers": 3}, r"lacks model.layers.2.input_layernorm.weight and 8 more"),
     "more": ({"num_hidden_layers": 1}, r"also has model.layers.1.input_layernorm.weight and 8 more"),
@@ -134,9 +133,52 @@ ERRORS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", ERRORS)
+ODD = ["abc", "64", "", -1, 0, 0.5, 2**31, 10**400, float("nan"), float("inf"), True, [], [[1]], {"a": 1}, "x\n" * 999]
+SIZES = ["hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size"]
+# For each name of a configuration, which of the odd values are fine.
+MALFORMED: dict[str, tuple[Any, ...]] = {
+    **dict.fromkeys([*SIZES, "num_key_value_heads", "head_dim", "max_position_embeddings"], ()),
+    **dict.fromkeys(["rms_norm_eps", "rope_theta"], (0.5, 2**31)),
+    **dict.fromkeys(["tie_word_embeddings", "mlp_bias", "attention_bias"], (True,)),
+    "model_type": (),
+    "hidden_act": (),
+    "rope_parameters": ("", 0, [], {"a": 1}),
+    "quantization": ({"a": 1},),
+    "eos_token_id": (-1, 0, 2**31, 10**400, []),
+}
+NESTED: dict[str, tuple[dict[str, Any], str]] = {
+    "factor": ({"rope_scaling": {"type": "linear", "factor": [8]}}, r"expected factor .*, got \[8\]"),
+    "waves": ({"rope_scaling": LLAMA3 | {"low_freq_factor": 4}}, "to be less than high_freq_factor, which is 4.0"),
+    "theta": ({"rope_parameters": {"rope_theta": "x"}}, "expected rope_theta to be a number above 0, got 'x'"),
+    "group": ({"quantization": {"group_size": "x", "bits": 4}}, "expected group_size to be a whole number .*, got 'x'"),
+    "bits": ({"quantization": {"group_size": 32}}, "expected bits to be a whole number .*, got None"),
+    "mode": ({"quantization": {"group_size": 32, "bits": 4, "mode": 3}}, "expected mode to be .*, got 3"),
+    "layer": ({"quantization": {"group_size": 32, "bits": 4, "lm_head": "x"}}, "expected lm_head to be true, false or"),
+    "ends": (
+        {"eos_token_id": [0, "</s>"]},
+        r"expected eos_token_id to be a token or a list of tokens, got \[0, '</s>'",
+    ),
+    "head": ({"head_dim": 15}, "expected head_dim to be even"),
+    "layers": ({"num_hidden_layers": 10**9}, "expected num_hidden_layers to be at most 1000"),
+    "wide": ({"head_dim": 2**31 - 2}, "expected head_dim to be even and at most 536870911"),
+    "large": ({"hidden_size": 2**31 - 1, "head_dim": 16, "vocab_size": 2**31 - 1}, "embed_tokens.weight of shape"),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_values(name: str, plain: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").symlink_to(plain / "model.safetensors")
+    for value in ODD:
+        if not any(value == fine and type(value) is type(fine) for fine in MALFORMED[name]):
+            write_config(tmp_path, CONFIG | {name: value})
+            with pytest.raises(ValueError, match=rf"^\[load_checkpoint\] expected {name} to be ") as raised:
+                load_checkpoint(tmp_path)
+            assert "\n" not in str(raised.value) and len(str(raised.value)) < 200
+
+
+@pytest.mark.parametrize("name", ERRORS | NESTED)
 def test_errors_of_checkpoints(name: str, plain: Path, tmp_path: Path) -> None:
-    change, message = ERRORS[name]
+    change, message = (ERRORS | NESTED)[name]
     write_config(tmp_path, CONFIG | change)
     (tmp_path / "model.safetensors").symlink_to(plain / "model.safetensors")
     with pytest.raises(ValueError, match=message) as raised:
@@ -147,16 +189,18 @@ def test_errors_of_checkpoints(name: str, plain: Path, tmp_path: Path) -> None:
 def test_errors_of_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"config\.json, which does not exist"):
         load_checkpoint(tmp_path)
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(ValueError, match="expected JSON in"):
-        load_checkpoint(tmp_path)
+    for text in ("{", "[" * 100_000, "\udcff"):
+        (tmp_path / "config.json").write_text(text, errors="surrogateescape")
+        with pytest.raises(ValueError, match="expected JSON in"):
+            load_checkpoint(tmp_path)
     write_config(tmp_path, CONFIG)
     with pytest.raises(FileNotFoundError, match=r"model\.safetensors, which does not exist"):
         load_checkpoint(tmp_path)
     index = tmp_path / "model.safetensors.index.json"
-    index.write_text('{"weight_map": {"x": 1}}')
-    with pytest.raises(ValueError, match="expected weight_map in"):
-        load_checkpoint(tmp_path)
+    for places in ("[]", '{"x": 1}', '{"x": "../other/model.safetensors"}'):
+        index.write_text(f'{{"weight_map": {places}}}')
+        with pytest.raises(ValueError, match="expected weight_map in"):
+            load_checkpoint(tmp_path)
     index.write_text(json.dumps({"weight_map": {"x": "a.safetensors"}}))
     with pytest.raises(FileNotFoundError, match=r"a\.safetensors, which does not exist"):
         load_checkpoint(tmp_path)
@@ -182,6 +226,9 @@ def test_stop_tokens_of_both_configurations(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path).stop == {0}
     (tmp_path / "generation_config.json").write_text('{"eos_token_id": [5, 6]}')
     assert load_checkpoint(tmp_path).stop == {0, 5, 6}
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": {"a": 1}}')
+    with pytest.raises(ValueError, match=r"expected eos_token_id to be a token or a list of tokens, got {'a': 1}"):
+        load_checkpoint(tmp_path)
 
 
 def test_greedy_generation_takes_the_likeliest(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,7 +237,7 @@ def test_greedy_generation_takes_the_likeliest(plain: Path, monkeypatch: pytest.
     for _ in range(4):
         tokens.append(int(mx.argmax(model(mx.array([tokens]))[0, -1]).item()))
     assert list(generate(model, TOKENS, max_tokens=4)) == tokens[40:]
-    monkeypatch.setattr("arrax.llm.generation.PROMPT_CHUNK", 16)
+    monkeypatch.setattr("arrax.llm.batch.PROMPT_CHUNK", 16)
     assert list(generate(model, TOKENS, max_tokens=4)) == tokens[40:]
     end = tokens[42]
     assert list(generate(model, TOKENS, max_tokens=4, stop={end})) == tokens[40 : tokens.index(end, 40)]
@@ -205,13 +252,6 @@ def test_sampling_follows_the_seed(plain: Path) -> None:
     assert text(1) == text(1) != text(2)
     assert text(1, 0.9) == text(1, 0.9)
     assert text(3, 1e-6) == list(generate(model, TOKENS, max_tokens=8))
-
-
-def test_top_p_keeps_the_likeliest() -> None:
-    logits = mx.log(mx.array([0.1, 0.4, 0.2, 0.3]))
-    keys = mx.random.split(mx.random.key(0), 200)
-    drawn = {p: {sample(logits, 1.0, p, key).item() for key in keys} for p in (0.3, 0.5, 0.75, 1.0)}
-    assert drawn == {0.3: {1}, 0.5: {1, 3}, 0.75: {1, 2, 3}, 1.0: {0, 1, 2, 3}}
 
 
 def test_generation_ends_with_the_context(tmp_path: Path) -> None:

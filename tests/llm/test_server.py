@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import math
 import queue
+import socket
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.llm.checkpoints import write_checkpoint, write_tokenizer
 
 from arrax.llm import Tokenizer, generate, load_checkpoint
+from arrax.llm.batch import Batch, Text
 from arrax.llm.chat import ChatTemplate
 from arrax.llm.engine import MOST_WAITING, Engine, Job, Piece, StopStrings
-from arrax.llm.server import make_app
+from arrax.llm.server import EventStream, make_app
 
 TEMPLATE = """{% for message in messages %}
 {% if message.role == 'tool' %}{{ raise_exception('no tools') }}{% endif %}
@@ -38,18 +48,65 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def url(folder: Path) -> Iterator[str]:
-    app = make_app(load_checkpoint(folder))
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
+@contextmanager
+def serving(folder: Path, **sizes: int) -> Iterator[tuple[str, uvicorn.Server]]:
+    """A server in a thread of its own, asked to end behind the block."""
+    app = make_app(load_checkpoint(folder), **sizes)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=1))
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # a slow client is soon noticed
+    thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     while not server.started:
         assert thread.is_alive()
         time.sleep(0.01)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/v1/"
-    server.should_exit = True
-    thread.join()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1/", server
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path) -> Iterator[str]:
+    with serving(folder) as (url, _):
+        yield url
+
+
+class Collected:
+    """Where a job's pieces go, and whether the last one came."""
+
+    def __init__(self, also: Callable[[Piece], None] | None = None) -> None:
+        self.pieces: list[Piece] = []
+        self.ended = threading.Event()
+        self._also = also
+
+    def __call__(self, piece: Piece) -> None:
+        self.pieces.append(piece)
+        if self._also is not None:
+            self._also(piece)
+        if piece.reason is not None:
+            self.ended.set()
+
+    def all(self) -> tuple[str, str | None]:
+        assert self.ended.wait(300)
+        return "".join(piece.text for piece in self.pieces), self.pieces[-1].reason
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """What engines are asked for from now on."""
+    found: list[Job] = []
+    submit = Engine.submit
+
+    def spy(engine: Engine, job: Job) -> None:
+        job.send = Collected(job.send)
+        found.append(job)
+        submit(engine, job)
+
+    monkeypatch.setattr(Engine, "submit", spy)
+    return found
 
 
 def post(address: str, body: Any, kind: str = "application/json") -> bytes:
@@ -89,16 +146,34 @@ def test_the_seed_makes_answers_reproducible(url: str) -> None:
     body = {"prompt": "The", "max_tokens": 8, "seed": 3, "top_p": 0.9}
     first, second = (json.loads(post(url + "completions", body))["choices"] for _ in range(2))
     assert first == second
-    # from several at once, too
-    answers: list[Any] = []
-    threads = [
-        threading.Thread(target=lambda: answers.append(json.loads(post(url + "completions", body)))) for _ in range(4)
+
+
+def together(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [call.result() for call in [pool.submit(call) for call in calls]]
+
+
+@pytest.mark.parametrize("sizes", [{"batch": 4}, {"batch": 16, "cache_tokens": 700}])
+def test_many_at_once_get_what_each_gets_alone(folder: Path, sizes: dict[str, int]) -> None:
+    tokenizer, model = Tokenizer(folder / "tokenizer.json"), load_checkpoint(folder).model
+    choices: list[dict[str, Any]] = [{"temperature": 0}, {"seed": 1}, {"seed": 2, "top_p": 0.8, "temperature": 0.5}]
+    bodies = [
+        {"prompt": prompt * (1 + i % 5), "max_tokens": 4 + 5 * (i % 4), **choices[i % 3]}
+        for i, prompt in enumerate(["The quick", "def f", "naïve café", "a", " lazy dog." * 20] * 3)
     ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [answer["choices"] for answer in answers] == [first] * 4
+    expected = []
+    for body in bodies:
+        settings = {"temperature": 1.0} | {k: v for k, v in body.items() if k != "prompt"}
+        expected.append(tokenizer.decode(list(generate(model, tokenizer.encode(body["prompt"]), **settings))))
+    with serving(folder, **sizes) as (url, _):
+
+        def ask(i: int) -> str:
+            if i % 2:
+                return json.loads(post(url + "completions", bodies[i]))["choices"][0]["text"]
+            parts = events(post(url + "completions", bodies[i] | {"stream": True}))
+            return "".join(part["choices"][0]["text"] for part in parts)
+
+        assert together([partial(ask, i) for i in range(len(bodies))]) == expected
 
 
 def test_stop_strings(url: str) -> None:
@@ -142,6 +217,12 @@ BAD: list[tuple[str, Any, int, str]] = [
     ("completions", {"prompt": "a", "temperature": -1}, 400, "temperature of at least 0"),
     ("completions", {"prompt": "a", "seed": -1}, 400, "seed must be"),
     ("completions", {"prompt": "a", "stop": [1]}, 400, "stop must be"),
+    ("completions", {"prompt": "a", "stop": ""}, 400, "stop must be"),
+    ("completions", {"prompt": "a", "stop": ["x"] * 17}, 400, "up to 16 strings"),
+    ("completions", {"prompt": "a", "stop": "x" * 257}, 400, "1 to 256 characters"),
+    ("completions", {"prompt": "a", "temperature": 10**400}, 400, "temperature is too large"),
+    ("completions", {"prompt": "\ud800"}, 400, "must be Unicode"),
+    ("chat/completions", {"messages": [{"role": "user", "content": "\udfff"}]}, 400, "must be Unicode"),
     ("completions", {"prompt": "a", "n": 2}, 400, "n must be 1"),
     ("completions", {"prompt": "a", "logprobs": 3}, 400, "not supported: logprobs"),
     ("chat/completions", {"messages": []}, 400, "at least one message"),
@@ -176,36 +257,284 @@ def test_models(url: str, folder: Path) -> None:
         assert [model["id"] for model in json.loads(response.read())["data"]] == [folder.name]
 
 
-def test_a_client_that_leaves_ends_its_generation(url: str) -> None:
-    body = {"prompt": "The", "max_tokens": 4000, "stream": True}
-    request = urllib.request.Request(
-        url + "completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=60) as response:
-        assert response.readline().startswith(b"data: ")
-    begin = time.perf_counter()
+@contextmanager
+def connection(url: str, body: dict[str, Any]) -> Iterator[socket.socket]:
+    """A request that was sent, and whose answer nobody has read."""
+    address = urllib.parse.urlsplit(url)
+    content = json.dumps(body).encode()
+    head = "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect((address.hostname, address.port))
+        client.sendall(f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content)
+        yield client
+
+
+LONG = {"prompt": "The", "max_tokens": 4900, "temperature": 0}
+
+
+def is_cancelled(job: Job) -> bool:
+    """Wait until it is, or until it has got all that it asked for."""
+    assert job.cancelled.wait(300) and isinstance(job.send, Collected)
+    return not job.send.ended.is_set()
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_client_that_leaves_ends_its_generation(url: str, jobs: list[Job], stream: bool, reads: bool) -> None:
+    with connection(url, LONG | {"stream": stream}) as client:
+        if stream and reads:
+            assert client.recv(9).startswith(b"HTTP/1.1 ")
+        while not jobs:
+            time.sleep(0.001)
+    assert is_cancelled(jobs[0])
     post(url + "completions", {"prompt": "The", "max_tokens": 1})
-    assert time.perf_counter() - begin < 10  # all 4000 tokens take longer by far
 
 
-def test_failures_and_a_full_queue(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint = load_checkpoint(folder)
-    engine = Engine(checkpoint, Tokenizer(folder / "tokenizer.json"))
-    pieces: list[Piece] = []
-    go = threading.Event()
+def test_a_client_that_leaves_the_queue(folder: Path, jobs: list[Job]) -> None:
+    with serving(folder, batch=1) as (url, _), connection(url, LONG) as running:
+        while not jobs:
+            time.sleep(0.001)
+        for stream in (True, False):
+            with connection(url, LONG | {"stream": stream}):
+                while len(jobs) < 2:
+                    time.sleep(0.001)
+            assert is_cancelled(jobs.pop())
+        running.close()
+        assert is_cancelled(jobs[0])
+        assert json.loads(post(url + "completions", {"prompt": "The", "max_tokens": 2}))["usage"]["total_tokens"] == 3
 
-    def fail(*arguments: Any, **options: Any) -> Any:
-        go.wait()
-        raise RuntimeError("out of luck")
 
-    monkeypatch.setattr("arrax.llm.engine.generate", fail)
-    engine.submit(Job([1], pieces.append))
-    with pytest.raises(queue.Full):
-        for _ in range(MOST_WAITING + 2):
-            engine.submit(Job([1], pieces.append))
-    go.set()
+def test_a_client_that_leaves_before_the_first_event() -> None:
+    async def leave() -> bool:
+        gone = asyncio.Event()
+
+        async def events() -> AsyncIterator[str]:
+            yield "data: x"
+
+        async def receive() -> dict[str, str]:
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            await asyncio.Event().wait()
+
+        await EventStream(events(), gone.set)({"type": "http"}, receive, send)
+        return gone.is_set()
+
+    assert asyncio.run(leave())
+
+
+def test_a_client_that_leaves_while_it_sends(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    address = urllib.parse.urlsplit(url)
+    with socket.create_connection((address.hostname, address.port or 0)) as client:
+        head = "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99"
+        client.sendall(f'{head}\r\n\r\n{{"prompt"'.encode())
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(1) == b""
+    assert post(url + "completions", {"prompt": "a", "max_tokens": 1})
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_slow_clients_hold_up_nobody(url: str) -> None:
+    body = {"prompt": "The", "max_tokens": 600, "temperature": 0, "stream": True}
+    expected = events(post(url + "completions", body))
+    with ExitStack() as stack:
+        slow = [stack.enter_context(connection(url, body)) for _ in range(3)]
+        texts = [json.loads(post(url + "completions", body | {"stream": False, "max_tokens": 40})) for _ in range(3)]
+        assert {text["choices"][0]["finish_reason"] for text in texts} == {"length"}
+        for client in slow:
+            answer = b"".join(iter(partial(client.recv, 1 << 16), b""))
+            assert answer.endswith(b"0\r\n\r\n") and answer.count(b"data: {") == len(expected)
+
+
+@pytest.fixture
+def engine(folder: Path) -> Iterator[Engine]:
+    engine = Engine(load_checkpoint(folder), Tokenizer(folder / "tokenizer.json"), batch=4)
+    yield engine
     engine.close()
-    assert set(pieces) == {Piece("RuntimeError: out of luck", 0, "error")} and len(pieces) >= MOST_WAITING
+
+
+def test_failures_are_those_of_one_request(engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(prompt: list[int], **more: Any) -> Collected:
+        engine.submit(Job(prompt, found := Collected(), max_tokens=30, temperature=0, **more))
+        return found
+
+    read = Batch.read
+
+    def fail_on_seven(batch: Batch, text: Text) -> bool:
+        if text.prompt == [7]:
+            raise RuntimeError("out of luck")
+        return read(batch, text)
+
+    expected = ask([5, 6]).all()
+    monkeypatch.setattr(Batch, "read", fail_on_seven)
+
+    def refuse(piece: Piece) -> None:
+        raise ConnectionError("gone")
+
+    for _ in range(3):
+        engine.submit(Job([9], refuse))
+    good, bad, other = ask([5, 6]), ask([7]), ask([5, 6])
+    assert good.all() == other.all() == expected == (expected[0], "length")
+    assert bad.all() == ("RuntimeError: out of luck", "error")
+    # a tokenizer that fails at one text's tokens
+    tokens = Tokenizer(folder / "tokenizer.json").encode(expected[0])
+    decode = Tokenizer.decode
+    monkeypatch.setattr(Tokenizer, "decode", lambda self, some: [].pop() if 299 in some else decode(self, some))
+    assert ask([5, 6]).all()[1] == ("error" if 299 in tokens else "length")
+    # a pass that fails has lost them all; those behind go on
+    decode_all = Batch.decode
+    failures = [RuntimeError("no memory")]
+
+    def fail_once(batch: Batch) -> list[Text]:
+        if len(batch.running) > 1 and failures:
+            batch._rows = []
+            raise failures.pop()
+        return decode_all(batch)
+
+    monkeypatch.setattr(Batch, "decode", fail_once)
+    first, second = ask([5, 6]), ask([5, 6])
+    assert first.all()[1] == second.all()[1] == "error"
+    assert first.pieces[-1].text == "RuntimeError: no memory"
+    assert ask([5, 6]).all() == expected
+
+
+def test_a_full_queue_and_the_end(folder: Path) -> None:
+    engine = Engine(load_checkpoint(folder), Tokenizer(folder / "tokenizer.json"), batch=2)
+    found: list[Collected] = []
+    with pytest.raises(queue.Full):
+        for _ in range(MOST_WAITING + 3):
+            found.append(Collected())
+            engine.submit(Job([1], found[-1], max_tokens=4000))
+    assert len(found) > MOST_WAITING
+    found.pop()
+    engine.close()
+    assert {collected.all()[1] for collected in found} == {"closed"}
+    with pytest.raises(queue.Full):
+        engine.submit(Job([1], found[0]))
+
+
+def test_cancelled_requests_make_room(folder: Path) -> None:
+    engine = Engine(load_checkpoint(folder), Tokenizer(folder / "tokenizer.json"), batch=1)
+    first, second, third = Collected(), Collected(), Collected()
+    running = Job([1], first, max_tokens=4900)
+    engine.submit(running)
+    while not first.pieces:
+        time.sleep(0.001)
+
+    def insist(job: Job) -> None:
+        while True:
+            with suppress(queue.Full):
+                return engine.submit(job)
+            time.sleep(0.001)
+
+    for _ in range(2 * MOST_WAITING):
+        waiting = Job([1], second)
+        waiting.cancelled.set()
+        insist(waiting)
+    insist(Job([1], third, max_tokens=3))
+    assert not first.ended.is_set()
+    running.cancelled.set()
+    assert third.all()[1] == "length"
+    assert not first.ended.is_set() and not second.pieces
+    engine.close()
+
+
+def test_requests_wait_for_room_in_the_cache(folder: Path) -> None:
+    engine = Engine(load_checkpoint(folder), Tokenizer(folder / "tokenizer.json"), batch=8, cache_tokens=512)
+    with pytest.raises(ValueError, match="a prompt of less than 512 tokens, got 512"):
+        engine.submit(Job([1] * 512, Collected()))
+    order: list[int] = []
+    found = []
+    for i, most in enumerate((400, 20, 20, 1000)):
+        collected = Collected()
+        send = lambda piece, i=i, collected=collected: (order.append(i), collected(piece))  # noqa: E731
+        engine.submit(Job([3, 4, 5], send, max_tokens=most, temperature=0))
+        found.append(collected)
+    assert [collected.all()[1] for collected in found] == ["length"] * 4
+    assert [collected.pieces[-1].tokens for collected in found] == [400, 20, 20, 509]
+    engine.close()
+    # the long ones run alone, the short ones together
+    ends = [[order.index(i), len(order) - 1 - order[::-1].index(i)] for i in range(4)]
+    assert ends[0][1] < ends[1][0] and ends[2][0] < ends[1][1] and max(ends[1][1], ends[2][1]) < ends[3][0]
+
+
+def test_the_server_ends_under_load(folder: Path, jobs: list[Job]) -> None:
+    def engines() -> int:
+        return sum(thread.name == "arrax-engine" for thread in threading.enumerate())
+
+    before = engines()
+    with ExitStack() as stack:
+        with serving(folder, batch=2) as (url, _):
+            clients = [stack.enter_context(connection(url, LONG | {"stream": i % 2 > 0})) for i in range(6)]
+            while len(jobs) < 6:
+                time.sleep(0.001)
+            assert clients[1].recv(9).startswith(b"HTTP/1.1 ") and engines() == before + 1
+        assert engines() == before
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(), max_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=8,
+)
+_TEXT = st.text(st.characters(), min_size=1, max_size=9)
+_LIST, _DICT = st.lists(JSON, min_size=1, max_size=4), st.dictionaries(st.text(max_size=6), JSON, max_size=4)
+_NOT_INT = st.floats() | _TEXT | _LIST | _DICT | st.booleans()
+_NOT_ROUND = st.floats(max_value=-1e-6) | st.just(math.nan) | st.just(math.inf) | st.just(10**400)
+# Values that no request may have.
+WRONG = {
+    "prompt": st.none() | st.integers() | st.floats() | st.booleans() | _DICT | st.just("") | st.just([])
+    | st.lists(st.integers(300) | st.integers(max_value=-1) | st.floats() | st.booleans() | st.none(), min_size=1)
+    | st.text(st.characters(categories=["Cs"]), min_size=1, max_size=3),
+    "max_tokens": _NOT_INT | st.integers(max_value=0),
+    "max_completion_tokens": _NOT_INT | st.integers(max_value=0),
+    "temperature": _TEXT | _LIST | _DICT | st.booleans() | _NOT_ROUND,
+    "top_p": _TEXT | _LIST | _DICT | st.booleans() | _NOT_ROUND | st.floats(min_value=1, exclude_min=True) | st.just(0),
+    "seed": _NOT_INT | st.integers(max_value=-1) | st.integers(min_value=2**64),
+    "n": _NOT_INT | st.integers(min_value=2) | st.integers(max_value=0),
+    "stop": st.integers() | st.floats() | st.booleans() | _DICT | st.just("") | st.just(["a", None]) | st.just([[]]),
+    "stream": st.integers() | st.floats() | _TEXT | _LIST | _DICT,
+    "stream_options": st.integers() | st.floats() | _TEXT | _LIST | st.booleans(),
+    "tools": _LIST,
+    "logprobs": st.integers(min_value=1),
+}  # fmt: skip
+
+
+def status(address: str, body: Any) -> tuple[int, str]:
+    try:
+        post(address, body)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read())["error"]["message"]
+    return 200, ""
+
+
+@settings(deadline=None, max_examples=80, derandomize=True)
+@given(data=st.data(), name=st.sampled_from(sorted(WRONG)))
+def test_bad_values_are_refused(url: str, data: st.DataObject, name: str) -> None:
+    body = {"prompt": "a", "max_tokens": 1, name: data.draw(WRONG[name])}
+    code, reason = status(url + "completions", body)
+    assert 400 <= code < 500 and reason, (body, code)
+
+
+@settings(deadline=None, max_examples=50, derandomize=True)
+@given(
+    path=st.sampled_from(["completions", "chat/completions"]),
+    body=st.binary(max_size=20) | JSON | st.dictionaries(st.sampled_from([*WRONG, "messages"]), JSON, max_size=4),
+)
+def test_whatever_comes_is_answered_or_refused(url: str, path: str, body: Any) -> None:
+    if isinstance(body, dict):
+        body = {"max_tokens": 1} | body | ({"max_tokens": 1} if isinstance(body.get("max_tokens"), int) else {})
+    code, reason = status(url + path, body)
+    assert code == 200 or (400 <= code < 500 and reason), (body, code)
+
+
+@settings(deadline=None, max_examples=50, derandomize=True)
+@given(messages=_LIST | st.lists(st.fixed_dictionaries({"role": JSON, "content": JSON}), min_size=1, max_size=3))
+def test_odd_messages_are_answered_or_refused(url: str, messages: Any) -> None:
+    code, reason = status(url + "chat/completions", {"messages": messages, "max_tokens": 1})
+    assert code == 200 or (400 <= code < 500 and reason), (messages, code)
 
 
 def test_stop_strings_give_back_what_was_none() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import arrax.core as mx
 import arrax.nn as nn
-from arrax.llm.llama import Config, Llama
+from arrax.llm.config import Config, whole, wrong
+from arrax.llm.llama import Llama
 from arrax.utils import tree_flatten
 
 _ALLOWED = (mx.bfloat16, mx.float16, mx.float32)
@@ -59,7 +60,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"[load_checkpoint] expected the file {path}, which does not exist")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (RecursionError, ValueError) as error:
         raise ValueError(f"[load_checkpoint] expected JSON in {path}, got: {error}") from None
     if not isinstance(values, dict):
         raise ValueError(f"[load_checkpoint] expected a JSON object in {path}, got {type(values).__name__}")
@@ -73,7 +74,8 @@ def _read_weights(folder: Path) -> dict[str, mx.array]:
         files = ["model.safetensors"]
     else:
         places = _read_json(index).get("weight_map")
-        if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        # The files are beside their index: a checkpoint cannot name others of the machine.
+        if not isinstance(places, dict) or not all(isinstance(n, str) and Path(n).name == n for n in places.values()):
             raise ValueError(f"[load_checkpoint] expected weight_map in {index}: names of tensors and files")
         files = sorted(set(places.values()))
     weights: dict[str, mx.array] = {}
@@ -97,11 +99,24 @@ def _quantize(model: Llama, values: dict[str, Any], weights: dict[str, mx.array]
             raise ValueError("[load_checkpoint] expected weights quantized by MLX, got another kind of quantization")
         return
 
-    def choose(path: str, module: nn.Module) -> bool | dict[str, Any]:
-        return f"{path}.scales" in weights and quantization.get(path, True)
+    if not isinstance(quantization, dict):
+        raise wrong("quantization", "an object", quantization)
 
-    group_size, bits = quantization.get("group_size"), quantization.get("bits")
-    nn.quantize(model, group_size, bits, mode=quantization.get("mode", "affine"), class_predicate=choose)
+    def settings(given: dict[str, Any]) -> dict[str, Any]:
+        mode = given.get("mode", "affine")
+        if not isinstance(mode, str):
+            raise wrong("mode", "the name of a way to quantize", mode)
+        return {"group_size": whole(given, "group_size"), "bits": whole(given, "bits"), "mode": mode}
+
+    def choose(path: str, module: nn.Module) -> bool | dict[str, Any]:
+        chosen = quantization.get(path, True)
+        if not isinstance(chosen, bool | dict):
+            raise wrong(path, "true, false or an object", chosen)
+        if f"{path}.scales" not in weights:
+            return False
+        return chosen if isinstance(chosen, bool) else settings(chosen)
+
+    nn.quantize(model, **settings(quantization), class_predicate=choose)
 
 
 def _check(model: Llama, weights: dict[str, mx.array]) -> None:
@@ -129,5 +144,8 @@ def _stop_tokens(folder: Path, values: dict[str, Any]) -> frozenset[int]:
     generation = folder / "generation_config.json"
     for source in (values, _read_json(generation) if generation.is_file() else {}):
         found = source.get("eos_token_id")
-        tokens |= set(found if isinstance(found, list) else [] if found is None else [found])
+        found = [] if found is None else found if isinstance(found, list) else [found]
+        if not all(type(token) is int for token in found):
+            raise wrong("eos_token_id", "a token or a list of tokens", source["eos_token_id"])
+        tokens |= set(found)
     return frozenset(tokens)

@@ -11,6 +11,7 @@ from typing import Any
 
 import arrax.core as mx
 from arrax.llm.checkpoint import load_checkpoint
+from arrax.llm.engine import BATCH, CACHE_TOKENS
 from arrax.llm.generation import generate
 from arrax.llm.tokenizer import TextStream, Tokenizer
 
@@ -37,6 +38,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--seed", type=int, help="makes sampling reproducible")
     serving.add_argument("--host", default="127.0.0.1", help="address to listen at (%(default)s: this machine alone)")
     serving.add_argument("--port", type=int, default=8080, help="0 takes a free one (%(default)s)")
+    serving.add_argument("--batch", type=int, default=BATCH, help="requests to work on at a time (%(default)s)")
+    serving.add_argument(
+        "--cache-tokens",
+        type=int,
+        default=CACHE_TOKENS,
+        help="positions that the model's cache may have for all of them; others wait (%(default)s)",
+    )
     return parser.parse_args(arguments)
 
 
@@ -62,7 +70,10 @@ def serve(options: argparse.Namespace) -> None:
         server: Any = importlib.import_module("arrax.llm.server")
     except ModuleNotFoundError as error:
         raise ImportError(f"expected the package {error.name}: pip install 'arrax[llm]'") from None
-    app = server.make_app(load_checkpoint(options.model))
+    for name in ("batch", "cache_tokens"):
+        if (number := getattr(options, name)) < 1:
+            raise ValueError(f"expected --{name.replace('_', '-')} of at least 1, got {number}")
+    app = server.make_app(load_checkpoint(options.model), options.batch, options.cache_tokens)
     # Those who still wait for text must not keep the server from ending.
     uvicorn.run(app, host=options.host, port=options.port, timeout_graceful_shutdown=5)
 

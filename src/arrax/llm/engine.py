@@ -1,18 +1,22 @@
-"""One thread that generates text for many requests, one after the other."""
+"""One thread that generates text for many requests at once."""
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from arrax.llm.batch import Batch, Text
 from arrax.llm.checkpoint import Checkpoint
-from arrax.llm.generation import check_request, generate
+from arrax.llm.generation import check_request
 from arrax.llm.tokenizer import TextStream, Tokenizer
 
 MOST_WAITING = 64  # requests; more are turned away
+BATCH = 16  # requests at a time
+CACHE_TOKENS = 2**15  # positions of all texts at a time, rounded up to those of the longest
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,8 @@ class Piece:
     """What a request gets, again and again: some text, and in the last one why it ends.
 
     Attributes:
-        reason: "stop" at the end of the text, "length" after the most tokens, "error"; None while there is more.
+        reason: "stop" at the end of the text, "length" after the most tokens, "error", "closed" when the engine ends;
+            None while there is more.
         tokens: how many were generated so far.
     """
 
@@ -29,12 +34,12 @@ class Piece:
     reason: str | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """A request: the arguments of `generate`, strings that end the text, and where the pieces go.
 
     Attributes:
-        send: called in the engine's thread.
+        send: called in the engine's thread, which it must not hold up.
         cancelled: to be set where nobody wants more.
     """
 
@@ -68,7 +73,8 @@ class StopStrings:
         if places:
             self.found, self._held = True, ""
             return held[: min(places)]
-        beginnings = (n for string in self._strings for n in range(1, len(string)) if held.endswith(string[:n]))
+        lengths = ((string, range(1, min(len(string), len(held) + 1))) for string in self._strings)
+        beginnings = (n for string, some in lengths for n in some if held.endswith(string[:n]))
         passed = len(held) - max(beginnings, default=0)
         self._held = held[passed:]
         return held[:passed]
@@ -79,13 +85,55 @@ class StopStrings:
         return held
 
 
-class Engine:
-    """Generates in a thread of its own, in the order in which the requests come."""
+class Answer:
+    """A job that is being worked on: its tokens become pieces of text."""
 
-    def __init__(self, checkpoint: Checkpoint, tokenizer: Tokenizer) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, job: Job, text: Text, tokenizer: Tokenizer) -> None:
+        self.job = job
+        self.text = text
+        self._stream = TextStream(tokenizer)
+        self._strings = StopStrings(job.stop)
+
+    def send(self) -> bool:
+        """Send what the latest token adds; return whether that was the last piece."""
+        text, strings = self.text, self._strings
+        new = "" if text.token is None else strings.add(self._stream.add(text.token))
+        if text.reason is None and not strings.found:
+            if new:
+                self.job.send(Piece(new, text.count))
+            return False
+        if not strings.found:
+            new += strings.add(self._stream.finish())
+        new += strings.finish()
+        self.job.send(Piece(new, text.count, "stop" if strings.found else text.reason))
+        return True
+
+
+class Engine:
+    """Works in a thread of its own on as many requests at a time as there is room for, in the order in which they come.
+
+    Args:
+        checkpoint: the model.
+        tokenizer: its tokenizer.
+        batch: the most requests at a time.
+        cache_tokens: the most positions in the model's cache: requests wait while, with the longest texts that they
+            and the running ones may become, it would need more.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, tokenizer: Tokenizer, batch: int = BATCH, cache_tokens: int = CACHE_TOKENS
+    ) -> None:
         self._checkpoint = checkpoint
-        self._jobs: queue.Queue[Job | None] = queue.Queue()
+        self._tokenizer = tokenizer
+        context = checkpoint.model.config.context
+        self._cache_tokens = cache_tokens
+        self._longest = cache_tokens if context is None else min(context, cache_tokens)
+        self._batch = Batch(checkpoint.model, batch)
+        self._waiting: deque[Job] = deque()
+        self._answers: dict[Text, Answer] = {}
+        self._reading: deque[Text] = deque()
+        self._changed = threading.Condition()
+        self._closing = False
         self._thread = threading.Thread(target=self._run, name="arrax-engine", daemon=True)
         self._thread.start()
 
@@ -97,39 +145,122 @@ class Engine:
             queue.Full: if too many are waiting.
         """
         check_request(self._checkpoint.model, job.prompt, job.max_tokens, job.temperature, job.top_p)
-        if self._jobs.qsize() >= MOST_WAITING:
-            raise queue.Full
-        self._jobs.put(job)
+        if len(job.prompt) >= self._longest:
+            raise ValueError(
+                f"[serve] expected a prompt of less than {self._longest} tokens, got {len(job.prompt)}: shorten it"
+            )
+        with self._changed:
+            if len(self._waiting) >= MOST_WAITING or self._closing:
+                raise queue.Full
+            self._waiting.append(job)
+            self._changed.notify()
 
     def close(self) -> None:
-        """Finish what was taken, then end the thread."""
-        self._jobs.put(None)
+        """End the thread after its current step, and whatever runs or waits with an error."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
         self._thread.join()
 
     def _run(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            try:
-                self._generate(job)
-            except Exception as error:  # the request's failure must not be that of the others
-                job.send(Piece(f"{type(error).__name__}: {error}", 0, "error"))
+        while self._wait():
+            while (job := self._next()) is not None:
+                self._begin(job)
+            self._read()
+            self._decode()
+        counts = {answer.job: answer.text.count for answer in self._answers.values()}
+        for job in [*counts, *self._waiting]:
+            _send(job, Piece("the server is closing", counts.get(job, 0), "closed"))
 
-    def _generate(self, job: Job) -> None:
-        stream, strings = TextStream(self.tokenizer), StopStrings(job.stop)
-        arguments: dict[str, Any] = {
-            name: getattr(job, name) for name in ("max_tokens", "temperature", "top_p", "seed")
-        }
-        context = self._checkpoint.model.config.context
-        most = job.max_tokens if context is None else min(job.max_tokens, context - len(job.prompt))
-        count = 0
-        if job.cancelled.is_set():
+    def _wait(self) -> bool:
+        """Let those go that are cancelled, and wait for others if there are none; return whether to go on."""
+        for answer in list(self._answers.values()):
+            if answer.job.cancelled.is_set():
+                self._drop(answer)
+        with self._changed:
+            self._waiting = deque(job for job in self._waiting if not job.cancelled.is_set())
+            while not (self._waiting or self._answers or self._closing):
+                self._changed.wait()
+            return not self._closing
+
+    def _next(self) -> Job | None:
+        """The first job that waits, if there is room for it now."""
+        with self._changed:
+            if not self._waiting or len(self._answers) == self._batch.size:
+                return None
+            lengths = [len(text.prompt) + text.max_tokens for text in self._answers]
+            lengths.append(len(self._waiting[0].prompt) + self._most_tokens(self._waiting[0]))
+            fits = self._batch.positions(lengths) <= self._cache_tokens
+            return self._waiting.popleft() if fits or not self._answers else None
+
+    def _most_tokens(self, job: Job) -> int:
+        return min(job.max_tokens, self._longest - len(job.prompt))
+
+    def _begin(self, job: Job) -> None:
+        text = Text(
+            job.prompt,
+            max_tokens=self._most_tokens(job),
+            temperature=job.temperature,
+            top_p=job.top_p,
+            seed=job.seed,
+            stop=self._checkpoint.stop,
+        )
+        self._answers[text] = Answer(job, text, self._tokenizer)
+        self._reading.append(text)
+
+    def _read(self) -> None:
+        """A part of one prompt; long ones take turns with others."""
+        if not self._reading:
             return
-        for token in generate(self._checkpoint.model, job.prompt, stop=self._checkpoint.stop, **arguments):
-            if job.cancelled.is_set():
-                return
-            count += 1
-            if text := strings.add(stream.add(token)):
-                job.send(Piece(text, count))
-            if strings.found:
-                break
-        rest = "" if strings.found else strings.add(stream.finish()) + strings.finish()
-        job.send(Piece(rest, count, "stop" if strings.found or count < most else "length"))
+        text = self._reading.popleft()
+        try:
+            if self._batch.read(text):
+                self._deliver(text)
+            else:
+                self._reading.append(text)
+        except Exception as error:
+            self._fail(error)
+
+    def _decode(self) -> None:
+        if not self._batch.running:
+            return
+        try:
+            for text in self._batch.decode():
+                self._deliver(text)
+        except Exception as error:
+            self._fail(error)
+
+    def _deliver(self, text: Text) -> None:
+        """Send on what came. If that fails, it is the failure of this request alone."""
+        answer = self._answers[text]
+        try:
+            ended = answer.send()
+        except Exception as error:
+            ended = True
+            _send(answer.job, _failure(error, text))
+        if ended:
+            self._drop(answer)
+
+    def _fail(self, error: Exception) -> None:
+        """End the requests whose texts are lost."""
+        going_on = {*self._reading, *self._batch.running}
+        for text, answer in list(self._answers.items()):
+            if text not in going_on:
+                _send(answer.job, _failure(error, text))
+                self._drop(answer)
+
+    def _drop(self, answer: Answer) -> None:
+        del self._answers[answer.text]
+        if answer.text in self._reading:
+            self._reading.remove(answer.text)
+        self._batch.remove(answer.text)
+
+
+def _failure(error: Exception, text: Text) -> Piece:
+    return Piece(f"{type(error).__name__}: {error}", text.count, "error")
+
+
+def _send(job: Job, piece: Piece) -> None:
+    """Send a last piece, to somebody who may be gone."""
+    with contextlib.suppress(Exception):
+        job.send(piece)

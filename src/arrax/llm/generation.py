@@ -2,42 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Collection, Iterator, Sequence
 
-import arrax.core as mx
+from arrax.llm.batch import Batch, Text
 from arrax.llm.llama import Llama
-
-PROMPT_CHUNK = 512  # tokens of a prompt that are evaluated at once: bounds the memory that attention takes
-
-
-def sample(logits: mx.array, temperature: float, top_p: float, key: mx.array | None) -> mx.array:
-    """Choose a token.
-
-    Args:
-        logits: shape (vocabulary,).
-        temperature: divides the logits; 0 takes the likeliest token.
-        top_p: take only the likeliest tokens that together have at least this probability.
-        key: of the random numbers; not used with temperature 0.
-
-    Returns:
-        The token's id, a scalar.
-
-    >>> import arrax.core as mx
-    >>> sample(mx.array([0.1, 2.0, 1.0]), temperature=0.0, top_p=1.0, key=None).item()
-    1
-    """
-    if temperature == 0:
-        return mx.argmax(logits)
-    logits = logits.astype(mx.float32) / temperature
-    if top_p >= 1:
-        return mx.random.categorical(logits, key=key)
-    order = mx.argsort(-logits)
-    logits = logits[order]
-    probabilities = mx.softmax(logits)
-    before = mx.cumsum(probabilities) - probabilities  # of all tokens that are likelier; the first one always stays
-    place = mx.random.categorical(mx.where(before < top_p, logits, -mx.inf), key=key)
-    return order[place]
 
 
 def check_request(
@@ -91,32 +59,15 @@ def generate(
     check_request(model, prompt, max_tokens, temperature, top_p)
     if model.config.context is not None:
         max_tokens = min(max_tokens, model.config.context - len(prompt))
-    return _tokens(model, list(prompt), max_tokens, temperature, top_p, seed, frozenset(stop))
+    text = Text(prompt, max_tokens=max_tokens, temperature=temperature, top_p=top_p, seed=seed, stop=frozenset(stop))
+    return _tokens(Batch(model), text)
 
 
-def _tokens(
-    model: Llama,
-    prompt: list[int],
-    max_tokens: int,
-    temperature: float,
-    top_p: float,
-    seed: int | None,
-    stop: frozenset[int],
-) -> Iterator[int]:
-    caches = model.make_caches()
-    key = mx.random.key(secrets.randbits(32) if seed is None else seed)
-    last = (len(prompt) - 1) // PROMPT_CHUNK * PROMPT_CHUNK
-    for start in range(0, last, PROMPT_CHUNK):
-        model.model(mx.array([prompt[start : start + PROMPT_CHUNK]]), caches)
-        mx.eval([(cache.keys, cache.values) for cache in caches])
-    tokens = mx.array([prompt[last:]])
-    for _ in range(max_tokens):
-        logits = model.logits(model.model(tokens, caches)[0, -1])
-        key, subkey = mx.random.split(key)
-        token = sample(logits, temperature, top_p, subkey)
-        mx.eval(token, key, [(cache.keys, cache.values) for cache in caches])
-        number = int(token.item())
-        if number in stop:
+def _tokens(batch: Batch, text: Text) -> Iterator[int]:
+    while not batch.read(text):
+        pass
+    while text.token is not None:
+        yield text.token
+        if text.reason is not None:
             return
-        yield number
-        tokens = token.reshape(1, 1)
+        batch.decode()

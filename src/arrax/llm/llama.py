@@ -6,81 +6,28 @@ Modules are named as in the checkpoints of Hugging Face, so that a parameter's p
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
+from typing import Protocol
 
 import arrax.core as mx
 import arrax.nn as nn
+from arrax.llm.config import Config, positive, wrong
 
 CACHE_STEP = 256  # positions by which a cache grows
-# Whether the projections of queries, keys and values have biases where the configuration does not say.
-MODEL_TYPES = {"llama": False, "mistral": False, "qwen2": True}
-_REQUIRED = (
-    "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "vocab_size", "rms_norm_eps",
-)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Config:
-    """The sizes and choices of a model, under the names of ``config.json``.
+class Cache(Protocol):
+    """What attention needs to know of the positions so far; `KVCache` tells more."""
 
-    Attributes:
-        output_bias: whether the projection of the attention's result has a bias.
-        rope: what ``config.json`` says of rotary positions: ``rope_type``, ``factor`` ...
-        context: the most positions that the model was made for, None if unknown.
-    """
+    @property
+    def length(self) -> int | mx.array:
+        """How many there are, one number or one for each example."""
 
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    num_key_value_heads: int
-    head_dim: int
-    vocab_size: int
-    rms_norm_eps: float
-    rope_theta: float = 10000.0
-    rope: dict[str, Any] = field(default_factory=dict)
-    attention_bias: bool = False
-    output_bias: bool = False
-    mlp_bias: bool = False
-    tie_word_embeddings: bool = False
-    context: int | None = None
+    def append(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
+        """Add some and return all."""
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Config:
-        """Take what matters from the contents of a ``config.json``.
-
-        Raises:
-            ValueError: if the model is of another family, or something is missing or not supported.
-        """
-        kind = values.get("model_type")
-        if kind not in MODEL_TYPES:
-            raise ValueError(f"[load_checkpoint] expected model_type to be one of {list(MODEL_TYPES)}, got {kind!r}")
-        if missing := [name for name in _REQUIRED if values.get(name) is None]:
-            raise ValueError(f"[load_checkpoint] expected {', '.join(missing)} in config.json: it is incomplete")
-        if values.get("hidden_act", "silu") != "silu":
-            raise ValueError(f"[load_checkpoint] expected hidden_act 'silu', got {values['hidden_act']!r}")
-        if values.get("sliding_window") and values.get("use_sliding_window", kind == "mistral"):
-            raise ValueError("[load_checkpoint] expected attention to all positions, got a sliding_window")
-        heads = values["num_attention_heads"]
-        groups = values.get("num_key_value_heads") or heads
-        if heads % groups:
-            raise ValueError(f"[load_checkpoint] expected num_key_value_heads to divide {heads}, got {groups}")
-        # Newer files keep all that concerns positions in `rope_parameters`.
-        rope = values.get("rope_parameters") or values.get("rope_scaling") or {}
-        bias = bool(values.get("attention_bias", MODEL_TYPES[kind]))
-        return cls(
-            **{name: values[name] for name in _REQUIRED},
-            num_key_value_heads=groups,
-            head_dim=values.get("head_dim") or values["hidden_size"] // heads,
-            rope_theta=float(rope.get("rope_theta") or values.get("rope_theta") or 10000.0),
-            rope=dict(rope),
-            attention_bias=bias,
-            output_bias=bias and kind != "qwen2",
-            mlp_bias=bool(values.get("mlp_bias")),
-            tie_word_embeddings=bool(values.get("tie_word_embeddings")),
-            context=values.get("max_position_embeddings"),
-        )
+    def mask(self, length: int) -> str | mx.array | None:
+        """Return which of all the last `length` ones see."""
 
 
 class KVCache:
@@ -108,6 +55,10 @@ class KVCache:
         self.keys, self.values, self.length = all_keys, all_values, stop
         return all_keys[..., :stop, :], all_values[..., :stop, :]
 
+    def mask(self, length: int) -> str | mx.array | None:
+        """Return which of all positions the `length` new ones see, for `mx.fast.scaled_dot_product_attention`."""
+        return "causal" if length > 1 else None
+
 
 def _with_room(buffer: mx.array | None, new: mx.array, length: int) -> mx.array:
     """The buffer, longer where it does not hold `length` positions."""
@@ -132,17 +83,14 @@ class RotaryPositions:
         self.scale = 1.0
         self.periods: mx.array | None = None
         kind = config.rope.get("rope_type", config.rope.get("type", "default"))
-        try:
-            if kind == "linear":
-                self.scale = 1.0 / config.rope["factor"]
-            elif kind == "llama3":
-                self.base, self.periods = None, mx.array(_stretched_periods(config))
-            elif kind != "default":
-                raise ValueError(f"[load_checkpoint] expected rope_type default, linear or llama3, got {kind!r}")
-        except KeyError as error:
-            raise ValueError(f"[load_checkpoint] expected {error} among the parameters of rope_type {kind!r}") from None
+        if kind == "linear":
+            self.scale = 1.0 / positive(config.rope, "factor")
+        elif kind == "llama3":
+            self.base, self.periods = None, mx.array(_stretched_periods(config))
+        elif kind != "default":
+            raise wrong("rope_type", "default, linear or llama3", kind)
 
-    def __call__(self, x: mx.array, offset: int) -> mx.array:
+    def __call__(self, x: mx.array, offset: int | mx.array) -> mx.array:
         return mx.fast.rope(
             x, self.dims, traditional=False, base=self.base, scale=self.scale, offset=offset, freqs=self.periods
         )
@@ -150,9 +98,12 @@ class RotaryPositions:
 
 def _stretched_periods(config: Config) -> list[float]:
     """Llama 3's periods in positions per radian: short waves stay, long ones are stretched, between them both mix."""
-    rope = config.rope
-    factor, low, high = rope["factor"], rope["low_freq_factor"], rope["high_freq_factor"]
-    context = rope["original_max_position_embeddings"]
+    factor, low, high, context = (
+        positive(config.rope, name)
+        for name in ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")
+    )
+    if low >= high:
+        raise wrong("low_freq_factor", f"less than high_freq_factor, which is {high}", low)
     periods = []
     for i in range(0, config.head_dim, 2):
         period = config.rope_theta ** (i / config.head_dim)
@@ -175,7 +126,7 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(config.hidden_size, groups, bias=config.attention_bias)
         self.o_proj = nn.Linear(width, config.hidden_size, bias=config.output_bias)
 
-    def __call__(self, x: mx.array, cache: KVCache | None) -> mx.array:
+    def __call__(self, x: mx.array, cache: Cache | None) -> mx.array:
         batch, length, _ = x.shape
         q, k, v = (
             project(x).reshape(batch, length, -1, self._head_dim).transpose(0, 2, 1, 3)
@@ -183,9 +134,10 @@ class Attention(nn.Module):
         )
         offset = 0 if cache is None else cache.length
         q, k = self._rope(q, offset), self._rope(k, offset)
+        mask: str | mx.array | None = "causal" if length > 1 else None
         if cache is not None:
+            mask = cache.mask(length)
             k, v = cache.append(k, v)
-        mask = "causal" if length > 1 else None
         y = mx.fast.scaled_dot_product_attention(q, k, v, scale=self._head_dim**-0.5, mask=mask)
         return self.o_proj(y.transpose(0, 2, 1, 3).reshape(batch, length, -1))
 
@@ -213,7 +165,7 @@ class Layer(nn.Module):
         self.input_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
 
-    def __call__(self, x: mx.array, cache: KVCache | None) -> mx.array:
+    def __call__(self, x: mx.array, cache: Cache | None) -> mx.array:
         x = x + self.self_attn(self.input_layernorm(x), cache)
         return x + self.mlp(self.post_attention_layernorm(x))
 
@@ -228,7 +180,7 @@ class Decoder(nn.Module):
         self.layers = [Layer(config, rope) for _ in range(config.num_hidden_layers)]
         self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
 
-    def __call__(self, tokens: mx.array, caches: list[KVCache] | None = None) -> mx.array:
+    def __call__(self, tokens: mx.array, caches: Sequence[Cache] | None = None) -> mx.array:
         x = self.embed_tokens(tokens)
         for i, layer in enumerate(self.layers):
             x = layer(x, None if caches is None else caches[i])
@@ -248,7 +200,7 @@ class Llama(nn.Module):
         if not config.tie_word_embeddings:
             self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
 
-    def __call__(self, tokens: mx.array, caches: list[KVCache] | None = None) -> mx.array:
+    def __call__(self, tokens: mx.array, caches: Sequence[Cache] | None = None) -> mx.array:
         return self.logits(self.model(tokens, caches))
 
     def logits(self, hidden: mx.array) -> mx.array:
