@@ -1,6 +1,8 @@
 """Trees: every function of arrax.utils against the same one of MLX."""
 
+import inspect
 from collections import OrderedDict, namedtuple
+from pathlib import Path
 
 import mlx.utils as apple
 import pytest
@@ -8,6 +10,12 @@ import pytest
 import arrax.utils as utils
 
 Point = namedtuple("Point", "x y")
+
+
+def test_all_functions_are_here():
+    public = {n for n, f in vars(apple).items() if inspect.isfunction(f) and not n.startswith("_")}
+    text = Path(__file__).read_text()
+    assert public == {name for name in public if f"utils.{name}(" in text or f"u.{name}(" in text}
 
 
 class MyList(list):

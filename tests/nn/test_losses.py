@@ -1,5 +1,7 @@
 """Every loss against the same one of MLX."""
 
+import inspect
+
 import mlx.nn as apple_nn
 import numpy as np
 import pytest
@@ -129,6 +131,140 @@ def test_errors(oracle, source):
     ours = oracle.error_of(lambda: eval(source, names(mx, nn.losses)))
     theirs = oracle.error_of(lambda: eval(source, names(oracle.core, apple_nn.losses)))
     assert issubclass(ours, theirs)
+
+
+# The arguments of each loss, but for the reduction; c are classes, u weights of the shape of x.
+CALLS = {
+    "cross_entropy": [
+        "x, c",
+        "x, p",
+        "x, c, w",
+        "x, p, w",
+        "x.T, c, axis=0",
+        "x.T, p.T, axis=0",
+        "x, p, label_smoothing=0.2",
+        "x.T, c, w, axis=0, label_smoothing=0.2",
+    ],
+    "binary_cross_entropy": ["x, p", "x, p, u", "p, q, with_logits=False", "p, q, u, False", "x, p > 0.3"],
+    "l1_loss": ["x, y"],
+    "mse_loss": ["x, y"],
+    "nll_loss": ["x, c", "x.T, c, axis=0"],
+    "gaussian_nll_loss": ["x, y, p", "x, y, p, True", "x, y, p, eps=0.3"],
+    "kl_div_loss": ["mx.log(p), mx.log(q)", "mx.log(p), mx.log(q), axis=0"],
+    "smooth_l1_loss": ["x, y", "x, y, 0.3"],
+    "triplet_loss": ["x, y, z", "x, y, z, axis=0", "x, y, z, p=1", "x, y, z, p=3, margin=2.0, eps=0.1"],
+    "hinge_loss": ["x, mx.sign(y)"],
+    "huber_loss": ["x, y", "x, y, 0.3"],
+    "log_cosh_loss": ["x, y"],
+    "cosine_similarity_loss": ["x, y", "x, y, 0", "x, y, eps=10.0"],
+    "margin_ranking_loss": ["x, y, mx.sign(z)", "x, y, mx.sign(z), 0.5"],
+}
+EDGES = [0.0, -0.0, 1.0, -1.0, 0.5, 1 - 1e-7, 1e-7, 1e-40, -1e-40, 100.0, -103.9, 88.8, 1e30, -1e30, np.inf, -np.inf]
+TOLERANCES = {"float32": 1e-5, "bfloat16": 1e-2, "float16": 2e-3}
+
+
+def test_all_losses_are_here():
+    public = {n for n, f in vars(apple_nn.losses).items() if inspect.isfunction(f) and f.__module__.endswith("losses")}
+    assert {name for name in public if not name.startswith("_")} == set(CALLS)
+
+
+def examples(mx, kind):
+    """The variables of the calls: random ones, none at all, or all pairs of edge values."""
+    random = np.random.default_rng(0)
+    size = {"random": 4, "empty": 0, "edges": len(EDGES) ** 2}[kind]
+    x, y, z = (random.standard_normal((size, 3)).astype(np.float32) for _ in range(3))
+    if kind == "edges":
+        first, second = (m.ravel() for m in np.meshgrid(np.array(EDGES, np.float32), np.array(EDGES, np.float32)))
+        x[:, 0], x[:, 1], y[:, 0], y[:, 1], z[:, 1], z[:, 2] = first, second, second, 1, first, second
+    variables = {"x": mx.array(x), "y": mx.array(y), "z": mx.array(z)}
+    p, q = (variables[n] if kind == "edges" else mx.softmax(variables[n], axis=-1) for n in "yz")
+    weights = mx.array(np.linspace(0, 2, size).astype(np.float32))
+    classes = mx.array((np.arange(size) % 3).astype(np.int32))
+    return {**variables, "p": p, "q": q, "u": mx.abs(variables["z"]), "w": weights, "c": classes, "mx": mx}
+
+
+def derived(mx, losses, source, variables, transform, second):
+    """The value of a call and its derivatives by x, or the type of the error that it raises."""
+
+    def loss(x):
+        return eval(source, {**variables, "L": losses, "x": x})
+
+    def gradient(x):
+        return mx.grad(lambda x: loss(x).sum())(x)
+
+    def curvature(x):
+        return mx.grad(lambda x: (gradient(x) * mx.cos(mx.arange(x.size).reshape(x.shape))).sum())(x)
+
+    try:
+        found = [transform(loss)(variables["x"]), transform(gradient)(variables["x"])]
+        return [*found, transform(curvature)(variables["x"])] if second else found
+    except ValueError:
+        return ValueError
+
+
+SOURCES = [(name, arguments) for name, calls in CALLS.items() for arguments in calls]
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum", "other"])
+@pytest.mark.parametrize(("name", "arguments"), SOURCES)
+def test_reductions(oracle, name, arguments, reduction):
+    """With and without examples, twice derived, compiled and not."""
+    source = f"L.{name}({arguments}, reduction='{reduction}')"
+    for kind in ("random", "empty"):
+        expected = derived(oracle.core, apple_nn.losses, source, examples(oracle.core, kind), lambda f: f, True)
+        for transform in (lambda f: f, mx.compile):
+            result = derived(mx, nn.losses, source, examples(mx, kind), transform, True)
+            if expected is ValueError:
+                assert result is ValueError
+            else:
+                oracle.close(result, expected, 2e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize(("name", "arguments"), SOURCES)
+def test_half_precision(oracle, name, arguments, reduction, dtype):
+    source = f"L.{name}({arguments}, reduction='{reduction}')"
+
+    def variables(core):
+        found = examples(core, "random")
+        return {n: v.astype(getattr(core, dtype)) if n in tuple("xyzpquw") else v for n, v in found.items()}
+
+    wide = {n: v.astype(oracle.core.float32) if n in tuple("xyzpquw") else v for n, v in variables(oracle.core).items()}
+    expected, exact = (
+        derived(oracle.core, apple_nn.losses, source, v, lambda f: f, False) for v in (variables(oracle.core), wide)
+    )
+    result = derived(mx, nn.losses, source, variables(mx), lambda f: f, False)
+    oracle.close(result, expected, TOLERANCES[dtype], exact)
+
+
+@pytest.mark.parametrize(("name", "arguments"), SOURCES)
+def test_edge_values(oracle, name, arguments):
+    """All pairs of extreme values. Derivatives count where MLX has one, of losses that are numbers."""
+    source = f"L.{name}({arguments}, reduction='none')"
+    expected = derived(oracle.core, apple_nn.losses, source, examples(oracle.core, "edges"), lambda f: f, False)
+    for transform in (lambda f: f, mx.compile):
+        values, gradients = derived(mx, nn.losses, source, examples(mx, "edges"), transform, False)
+        np.testing.assert_allclose(np.array(values), np.array(expected[0]), rtol=1e-5, atol=1e-6)
+        lost = np.isnan(np.array(expected[0]))
+        lost = lost if lost.ndim == 2 else lost[:, None] if len(lost) == len(EDGES) ** 2 else lost[None]
+        known = ~np.isnan(np.array(expected[1])) & ~lost
+        np.testing.assert_allclose(np.array(gradients)[known], np.array(expected[1])[known], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "arguments"), SOURCES)
+def test_vectorised(oracle, name, arguments):
+    variables = examples(mx, "random")
+    xs = mx.stack([variables["x"], variables["x"] * 2 - 0.3])
+
+    def loss(mx, losses, variables, x):
+        return eval(f"L.{name}({arguments}, reduction='mean')", {**variables, "L": losses, "x": x})
+
+    results = mx.vmap(lambda x: loss(mx, nn.losses, variables, x))(xs)
+    theirs = examples(oracle.core, "random")
+    expected = [loss(oracle.core, apple_nn.losses, theirs, oracle.give(x)) for x in xs]
+    oracle.close([results], [oracle.core.stack(expected)], 1e-5)
 
 
 def test_smooth_l1_loss_without_a_parabola():

@@ -219,11 +219,13 @@ class array(Handle):
 
     def __eq__(self, other: Any) -> Any:
         """An array of booleans; plain False for what can be no array."""
-        return self._equal(other) if _comparable(other) else False
+        comparable = _comparable(self._node, other)
+        return False if comparable is None else self._equal(comparable)
 
     def __ne__(self, other: Any) -> Any:
         """An array of booleans; plain True for what can be no array."""
-        return self._not_equal(other) if _comparable(other) else True
+        comparable = _comparable(self._node, other)
+        return True if comparable is None else self._not_equal(comparable)
 
     def __matmul__(self, other: array) -> array:
         return products.matmul(self, other)
@@ -448,12 +450,17 @@ class array(Handle):
 register_class(array)
 
 
-def _comparable(other: Any) -> bool:
-    if isinstance(other, Handle | np.ndarray) or scalar_kind(other) is not None:
-        return True
+def _comparable(node: Node, other: Any) -> Any:
+    """What to compare a node with: the other side if it is an array or a scalar, as an array else; None if it can be
+    none."""
+    if isinstance(other, Handle) or scalar_kind(other) is not None:
+        return other
     if other is None:
         raise TypeError("[equal] expected an array or a scalar, got None: test with `is None`")
-    return hasattr(other, "__mlx_array__") or hasattr(other, "__array__")
+    try:
+        return wrap(against("equal", node, other)[1])
+    except ValueError:
+        return None
 
 
 def _restore(data: bytes, shape: tuple[int, ...], name: str) -> array:

@@ -87,14 +87,14 @@ def numpy_node(array: np.ndarray, dtype: Dtype | None = None) -> Node:
         array = array.view(np.dtype("bfloat16"))
     if array.dtype.byteorder not in "=|" and not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
-    if dtype is None:
-        if array.dtype.kind == "c":
+    kind, size = array.dtype.kind, array.dtype.itemsize
+    with np.errstate(all="ignore"):
+        if dtype is not None and dtype.category >= float32.category and kind in "fciub":
+            array = (array.real if kind == "c" and dtype is not complex64 else array).astype(dtype.np)
+        elif kind == "c":
             array = array.astype(np.complex64)
-        elif array.dtype.kind == "f" and array.dtype.itemsize >= 8:
-            array = array.astype(np.float32)
-    elif dtype.category >= float32.category and array.dtype.kind in "fciub":
-        with np.errstate(all="ignore"):
-            array = (array.real if array.dtype.kind == "c" and dtype is not complex64 else array).astype(dtype.np)
+        elif kind == "f" and size >= 8:
+            array = array.astype(np.float32 if dtype is None else np.float64)
     own = from_numpy(array.dtype)
     if own is None:
         raise ValueError(f"[array] expected elements of a numeric type, got NumPy's {array.dtype}: convert them first")
@@ -106,8 +106,16 @@ def foreign(value: Any) -> np.ndarray | Handle | None:
     """The contents of an object of another library, None if it is no array."""
     if isinstance(value, np.ndarray | np.generic):
         return np.asarray(value)
+    if isinstance(value, type):
+        return None
     if hasattr(value, "__mlx_array__"):
-        return value.__mlx_array__()
+        array = value.__mlx_array__()
+        if not isinstance(array, Handle):
+            raise RuntimeError(
+                f"[array] expected an array from __mlx_array__ of {type(value).__name__}, got "
+                f"{type(array).__name__}: return an mx.array"
+            )
+        return array
     if hasattr(value, "__dlpack__"):
         return from_dlpack_numpy(value)
     if hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
@@ -147,13 +155,26 @@ def as_node(op: str, value: Any) -> Node:
 
 
 def _foreign_node(op: str, value: Any, dtype: Dtype | None) -> Node:
-    array = None if isinstance(value, list | tuple | str | dict | bytes) or value is None else foreign(value)
-    if array is None:
-        error = TypeError if value is None else ValueError
-        raise error(f"[{op}] expected an array or a scalar, got {type(value).__name__}: convert it with mx.array")
-    if isinstance(array, Handle):
-        return array._node
-    return numpy_node(array, dtype)
+    if value is None:
+        raise TypeError(f"[{op}] expected an array or a scalar, got None: leave the argument out")
+    if not isinstance(value, list | tuple | str | dict):
+        array = foreign(value)
+        if isinstance(array, Handle):
+            return array._node
+        if array is not None:
+            return numpy_node(array, dtype)
+        number = _other_number(value)
+        if number is not None:
+            return constant(number, complex64)
+    raise ValueError(f"[{op}] expected an array or a scalar, got {type(value).__name__}: convert it with mx.array")
+
+
+def _other_number(value: Any) -> complex | None:
+    """What can be read as a number but is none of Python's, such as a Fraction: MLX takes all of them as complex."""
+    try:
+        return complex(value)
+    except TypeError:
+        return None
 
 
 def array_node(op: str, value: Any) -> Node:
@@ -284,7 +305,9 @@ def new_node(value: Any, dtype: Dtype | None) -> Node:
                 raise ValueError(
                     f"[array] expected a scalar, a list or an array, got {type(value).__name__}: convert it first"
                 )
-            return array._node if isinstance(array, Handle) else numpy_node(array, dtype)
+            if not isinstance(array, Handle):
+                return numpy_node(array, dtype)
+            node = array._node
     return node if dtype is None else cast(node, dtype)
 
 

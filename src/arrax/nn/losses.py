@@ -55,7 +55,8 @@ def cross_entropy(
         reduction: ``"none"``, ``"mean"`` or ``"sum"``.
 
     Raises:
-        ValueError: shapes do not fit, ``label_smoothing`` is not in ``[0, 1)`` or ``reduction`` is unknown.
+        ValueError: shapes do not fit, there are no logits, ``label_smoothing`` is not in ``[0, 1)`` or ``reduction``
+            is unknown.
 
     >>> import arrax.core as mx
     >>> cross_entropy(mx.array([[2.0, -1.0], [-1.0, 2.0]]), mx.array([0, 1]))
@@ -63,6 +64,8 @@ def cross_entropy(
     """
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"[cross_entropy] label_smoothing must be in [0, 1) but is {label_smoothing}.")
+    if not logits.size:
+        raise ValueError(f"[cross_entropy] logits must not be empty but have the shape {logits.shape}.")
     are_probabilities = targets.ndim == logits.ndim
     expected = list(logits.shape)
     if not are_probabilities:
@@ -72,10 +75,12 @@ def cross_entropy(
             f"[cross_entropy] targets of shape {targets.shape} do not fit logits of shape {logits.shape}: "
             f"classes need the shape without axis {axis}, probabilities the same shape."
         )
+    # Relative to the largest one small losses are exact, and probabilities that do not sum to one count as in MLX.
+    logits = logits - mx.stop_gradient(mx.max(logits, axis=axis, keepdims=True))
     score = mx.sum(logits * targets, axis=axis) if are_probabilities else _pick(logits, targets, axis)
     if label_smoothing:
         score = (1 - label_smoothing) * score + label_smoothing * mx.mean(logits, axis=axis)
-    loss = mx.logsumexp(logits, axis=axis) - score
+    loss = mx.log(mx.sum(mx.exp(logits), axis=axis)) - score
     return _reduce("cross_entropy", _weighted("cross_entropy", loss, weights), reduction)
 
 
@@ -282,7 +287,8 @@ def huber_loss(inputs: mx.array, targets: mx.array, delta: float = 1.0, reductio
         ValueError: shapes do not fit or ``reduction`` is unknown.
     """
     error = mx.abs(inputs - targets)
-    loss = mx.where(error <= delta, 0.5 * mx.square(error), delta * (error - 0.5 * delta))
+    # The square is bounded, so that an infinite error has a derivative.
+    loss = mx.where(error <= delta, 0.5 * mx.square(mx.minimum(delta, error)), delta * (error - 0.5 * delta))
     return _reduce("huber_loss", loss, reduction)
 
 
@@ -342,5 +348,5 @@ def margin_ranking_loss(
     """
     _check_same_shape("margin_ranking_loss", "inputs1", inputs1, "inputs2", inputs2)
     _check_same_shape("margin_ranking_loss", "inputs1", inputs1, "targets", targets)
-    loss = mx.maximum(margin - targets * (inputs1 - inputs2), 0)
+    loss = mx.maximum(0, margin - targets * (inputs1 - inputs2))
     return _reduce("margin_ranking_loss", loss, reduction)

@@ -208,11 +208,16 @@ def clip_grad_norm(grads: Any, max_norm: float) -> tuple[Any, mx.array]:
     Returns:
         The gradients, and their norm before: the root of the sum of all squares, in float32.
 
+    Raises:
+        ValueError: ``max_norm`` is negative.
+
     >>> import arrax.core as mx
     >>> clipped, norm = clip_grad_norm({"w": mx.array([3.0, 4.0])}, max_norm=1.0)
     >>> norm.item()
     5.0
     """
+    if max_norm < 0:
+        raise ValueError(f"[clip_grad_norm] max_norm must be at least 0 but is {max_norm}.")
     square = tree_reduce(lambda total, g: total + mx.sum(mx.square(g.astype(mx.float32))), grads, mx.array(0.0))
     norm = mx.sqrt(square)
     factor = mx.minimum(max_norm / (norm + 1e-6), 1.0)

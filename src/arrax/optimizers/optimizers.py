@@ -102,7 +102,7 @@ class RMSprop(Optimizer):
         eps: keeps the denominator from zero.
 
     Raises:
-        ValueError: ``alpha`` or ``eps`` is negative.
+        ValueError: ``alpha`` is negative or ``eps`` is not positive.
     """
 
     def __init__(self, learning_rate: Rate, alpha: float = 0.99, eps: float = 1e-8) -> None:
@@ -111,7 +111,7 @@ class RMSprop(Optimizer):
         self.alpha = alpha
         self.eps = eps
         _check(self, "alpha", alpha, alpha >= 0, "at least 0")
-        _check(self, "eps", eps, eps >= 0, "at least 0")
+        _check(self, "eps", eps, eps > 0, "positive")
 
     def init_single(self, parameter: mx.array, state: dict) -> None:
         """See :meth:`Optimizer.init_single`."""
@@ -135,14 +135,14 @@ class Adagrad(Optimizer):
         eps: keeps the denominator from zero.
 
     Raises:
-        ValueError: ``eps`` is negative.
+        ValueError: ``eps`` is not positive.
     """
 
     def __init__(self, learning_rate: Rate, eps: float = 1e-8) -> None:
         super().__init__()
         self._maybe_schedule("learning_rate", learning_rate)
         self.eps = eps
-        _check(self, "eps", eps, eps >= 0, "at least 0")
+        _check(self, "eps", eps, eps > 0, "positive")
 
     def init_single(self, parameter: mx.array, state: dict) -> None:
         """See :meth:`Optimizer.init_single`."""
@@ -168,7 +168,7 @@ class AdaDelta(Optimizer):
         eps: keeps the ratio from zero and infinity.
 
     Raises:
-        ValueError: ``rho`` or ``eps`` is negative.
+        ValueError: ``rho`` is negative or ``eps`` is not positive.
     """
 
     def __init__(self, learning_rate: Rate, rho: float = 0.9, eps: float = 1e-6) -> None:
@@ -177,7 +177,7 @@ class AdaDelta(Optimizer):
         self.rho = rho
         self.eps = eps
         _check(self, "rho", rho, rho >= 0, "at least 0")
-        _check(self, "eps", eps, eps >= 0, "at least 0")
+        _check(self, "eps", eps, eps > 0, "positive")
 
     def init_single(self, parameter: mx.array, state: dict) -> None:
         """See :meth:`Optimizer.init_single`."""

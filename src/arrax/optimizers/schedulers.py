@@ -29,7 +29,13 @@ def exponential_decay(init: float, decay_rate: float) -> Schedule:
 
 
 def step_decay(init: float, decay_rate: float, step_size: int) -> Schedule:
-    """``init``, multiplied by ``decay_rate`` after every ``step_size`` steps."""
+    """``init``, multiplied by ``decay_rate`` after every ``step_size`` steps.
+
+    Raises:
+        ValueError: ``step_size`` is not positive.
+    """
+    if step_size <= 0:
+        raise ValueError(f"[step_decay] step_size must be positive but is {step_size}.")
 
     def schedule(step: Any) -> Any:
         return init * decay_rate ** (step // step_size)

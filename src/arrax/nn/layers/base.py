@@ -342,7 +342,7 @@ class Module(dict):
     def _frozen_names(self, keys: str | list[str] | None, strict: bool, recurse: bool) -> list[str] | None:
         if keys is None:
             return None
-        names = [keys] if isinstance(keys, str) else list(keys)
+        names = list(keys) if isinstance(keys, (list, tuple, set)) else [keys]
         if strict:
             modules = self.modules() if recurse else [self]
             for name in names:

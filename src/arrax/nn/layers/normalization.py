@@ -107,6 +107,9 @@ class GroupNorm(Module):
         affine: whether to multiply by a learned ``weight`` and add a learned ``bias``.
         pytorch_compatible: a group consists of neighbouring channels, as in PyTorch, instead of every
             ``num_groups``-th one.
+
+    Raises:
+        ValueError: ``num_groups`` is no divisor of ``dims``, or one of the two is not positive.
     """
 
     def __init__(
@@ -118,6 +121,8 @@ class GroupNorm(Module):
         pytorch_compatible: bool = False,
     ) -> None:
         super().__init__()
+        if num_groups <= 0 or dims <= 0 or dims % num_groups:
+            raise ValueError(f"[GroupNorm] dims ({dims}) must be a positive multiple of num_groups ({num_groups}).")
         if affine:
             self.bias = mx.zeros((dims,))
             self.weight = mx.ones((dims,))

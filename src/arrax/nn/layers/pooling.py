@@ -46,16 +46,17 @@ class _Pool(Module):
         super().__init__()
         self._pooling_function = reduce
         self._padding_value = padding_value
-        self._kernel_size = self._sizes("kernel_size", kernel_size, spatial_dims)
-        self._stride = self._kernel_size if stride is None else self._sizes("stride", stride, spatial_dims)
-        self._padding = self._sizes("padding", padding, spatial_dims)
+        self._kernel_size = self._sizes("kernel_size", kernel_size, spatial_dims, 1)
+        self._stride = self._kernel_size if stride is None else self._sizes("stride", stride, spatial_dims, 1)
+        self._padding = self._sizes("padding", padding, spatial_dims, 0)
 
-    def _sizes(self, name: str, value: Any, n: int) -> tuple[int, ...]:
-        if isinstance(value, int):
-            return (value,) * n
-        if isinstance(value, (tuple, list)) and len(value) == n and all(isinstance(v, int) for v in value):
-            return tuple(value)
-        raise ValueError(f"[{type(self).__name__}] {name} must be an integer or a tuple of {n} but is {value!r}.")
+    def _sizes(self, name: str, value: Any, n: int, least: int) -> tuple[int, ...]:
+        sizes = (value,) * n if isinstance(value, int) else value
+        if not isinstance(sizes, (tuple, list)) or len(sizes) != n or not all(isinstance(v, int) for v in sizes):
+            raise ValueError(f"[{type(self).__name__}] {name} must be an integer or a tuple of {n} but is {value!r}.")
+        if min(sizes) < least:
+            raise ValueError(f"[{type(self).__name__}] {name} must be at least {least} but is {value!r}.")
+        return tuple(sizes)
 
     def _extra_repr(self) -> str:
         return f"kernel_size={self._kernel_size}, stride={self._stride}, padding={self._padding}"

@@ -114,6 +114,6 @@ class ALiBi(Module):
 
     def __call__(self, attention_scores: mx.array, offset: int = 0, mask: mx.array | None = None) -> mx.array:
         """Add the biases, and ``mask`` if there is one, to scores of the shape ``(N, heads, queries, keys)``."""
-        num_heads, num_queries, num_keys = attention_scores.shape[-3:]
+        num_heads, num_queries, num_keys = attention_scores.shape[1], *attention_scores.shape[-2:]
         biases = self.create_alibi_matrix(num_queries + offset, num_keys, num_heads, offset, attention_scores.dtype)
         return attention_scores + (biases if mask is None else biases + mask)

@@ -96,11 +96,16 @@ def upsample_nearest(x: mx.array, scale_factor: tuple) -> mx.array:
     >>> upsample_nearest(mx.array([[[1], [2]]]), (2,)).flatten().tolist()
     [1, 1, 2, 2]
     """
+    if all(scale == int(scale) for scale in scale_factor):
+        # All axes at once: the derivative is one sum.
+        n, *sizes, channels = x.shape
+        times = [int(scale) for scale in scale_factor]
+        pairs = list(zip(sizes, times, strict=True))
+        x = x.reshape(n, *[k for size in sizes for k in (size, 1)], channels)
+        x = mx.broadcast_to(x, (n, *[k for pair in pairs for k in pair], channels))
+        return x.reshape(n, *[size * scale for size, scale in pairs], channels)
     for axis, scale in enumerate(scale_factor, start=1):
-        if scale == int(scale):
-            x = mx.repeat(x, int(scale), axis=axis)
-        else:
-            x = mx.take(x, _nearest_indices(x.shape[axis], scale), axis=axis)
+        x = mx.take(x, _nearest_indices(x.shape[axis], scale), axis=axis)
     return x
 
 
