@@ -8,11 +8,11 @@ from typing import Any
 
 from arrax.codegen import cpu
 from arrax.codegen.llvm import generate
+from arrax.compiler.group import Group, effective_kind
 from arrax.compiler.index import Poly, Symbols
 from arrax.compiler.kernel import Kernel, format_kernel
 from arrax.compiler.lower import Argument, Ceil, Task
 from arrax.compiler.pipeline import Library, Plan, Product, build
-from arrax.compiler.schedule import Group, effective_kind
 from arrax.compiler.simplify import Simplified
 from arrax.graph import show
 from arrax.graph.node import Node

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from arrax.compiler.group import Coords, Group, effective_kind
 from arrax.compiler.index import ONE, Poly
-from arrax.compiler.schedule import Coords, Group, Scheduler, effective_kind
+from arrax.compiler.schedule import Scheduler
 
 WIDE = 64  # lanes of loops with little arithmetic
 NARROW = 16  # lanes of others, and of loops that are short

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from arrax.compiler.analysis import NARROW, Analysis, Block, Key
+from arrax.compiler.group import Coords, Group, Root, effective_kind
 from arrax.compiler.index import ONE, Poly, constant
 from arrax.compiler.kernel import (
     INDEX,
@@ -38,7 +39,7 @@ from arrax.compiler.kernel import (
     var,
 )
 from arrax.compiler.scalar import combine, emit, meet
-from arrax.compiler.schedule import Coords, Group, Root, Scheduler, effective_kind
+from arrax.compiler.schedule import Scheduler
 from arrax.graph.dtypes import Dtype, uint32
 from arrax.graph.node import Node
 from arrax.prims.leaf import threefry2x32

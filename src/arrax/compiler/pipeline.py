@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from arrax.compiler.donation import Access, Pair, access, donations
+from arrax.compiler.group import Group
 from arrax.compiler.index import Place, Poly, Symbols
 from arrax.compiler.lower import Lowering, Task
-from arrax.compiler.schedule import Group, Scheduler
+from arrax.compiler.schedule import Scheduler
 from arrax.compiler.simplify import Simplified
 from arrax.graph.node import Node
 
