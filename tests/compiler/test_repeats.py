@@ -65,5 +65,29 @@ def test_no_element_is_gathered() -> None:
     words, scales, biases = mx.quantize(mx.ones((64, 256)), group_size=64, bits=4)
     row = mx.ones((1, 256))
     mx.eval(words, scales, biases, row)
-    _, product = str(explain(mx.quantized_matmul(row, words, scales, biases), stage="llvm")).split("define ")[1:]
+    product = str(explain(mx.quantized_matmul(row, words, scales, biases), stage="llvm")).split("define ")[-1]
     assert "gather" not in product[: product.index("\n}")]
+
+
+@pytest.mark.parametrize("name", ["sum", "prod", "max", "min", "mean"])
+@pytest.mark.parametrize("axes", [(2,), (1, 2), (0,), (1,)])
+def test_reductions_of_a_handful_are_written_out(name: str, axes: tuple[int, ...]) -> None:
+    shape = tuple(2 if i in axes else 37 for i in range(3)) if len(axes) > 1 else (5 if 0 in axes else 40, 3, 7)
+    a, x = pair(*shape)
+    found = mx.exp(getattr(mx, name)(mx.sin(x), axis=axes)) * 2
+    expected = np.exp(getattr(np, name)(np.sin(a.astype(np.float64)), axis=axes)) * 2
+    np.testing.assert_allclose(np.array(found), expected, rtol=1e-5)
+    y = mx.array(a)
+    mx.eval(y)
+    text = str(explain(mx.exp(getattr(mx, name)(mx.sin(y), axis=axes)) * 2, stage="kernels"))
+    assert ":= " not in text  # no accumulator
+
+
+def test_windows_are_reduced_where_they_are_made() -> None:
+    a, x = pair(4, 16, 16, 20)
+    pooled = mx.max(mx.reshape(mx.maximum(x - 0.1, 0), (4, 8, 2, 8, 2, 20)), axis=(2, 4)) + 1
+    expected = np.maximum(a - np.float32(0.1), 0).reshape(4, 8, 2, 8, 2, 20).max((2, 4)) + 1
+    np.testing.assert_array_equal(np.array(pooled), expected)
+    mx.eval(x)
+    again = mx.max(mx.reshape(mx.maximum(x - 0.1, 0), (4, 8, 2, 8, 2, 20)), axis=(2, 4)) + 1
+    assert str(explain(again, stage="kernels")).count("kernel ") == 1

@@ -392,7 +392,7 @@ def evaluate_plan(bound: Any, recorded: Sequence[Node], data: Callable[[Node], n
         return arrays[key]
 
     def of_node(position: int) -> np.ndarray:
-        return array(position, plan.order[position].dtype, int(np.prod(bound.shapes[position])))
+        return array(position, plan.order[position].dtype, int(np.prod(bound.shape(position))))
 
     def scalar(position: int) -> Any:
         place = plan.leaves[position]
@@ -417,11 +417,11 @@ def evaluate_plan(bound: Any, recorded: Sequence[Node], data: Callable[[Node], n
             _product(step, bound, of_node)
         else:
             assert isinstance(step, Library)
-            node, shape = plan.order[step.node], bound.shapes[step.node]
-            inputs = [of_node(i).reshape(bound.shapes[i]) for i in step.inputs]
+            node, shape = plan.order[step.node], bound.shape(step.node)
+            inputs = [of_node(i).reshape(bound.shape(i)) for i in step.inputs]
             params = bound.recorded_at(step.recorded, recorded).params
             of_node(step.node)[...] = np.asarray(node.prim.reference(params, shape, node.dtype, *inputs)).reshape(-1)
-    return [of_node(i).reshape(bound.shapes[i]) for i in plan.outputs]
+    return [of_node(i).reshape(bound.shape(i)) for i in plan.outputs]
 
 
 def _product(step: Product, bound: Any, of_node: Callable[[int], np.ndarray]) -> None:

@@ -8,6 +8,7 @@ depend on the number of threads), and a second kernel combines their results.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -236,13 +237,16 @@ class Lowering:
             address = self.number(self.symbols.address(coords, node.shape), values)
             return cast(load(self._buffer(position, node.dtype), address), compute)
         if node.prim.name == "iota":
-            return cast(self.number(coords[node.params[0]], values), compute)
+            at = coords[node.params[0]]
+            return cast(self.number(at, values) if at.value is None else const(at.value, INDEX), compute)
         inputs = self.analysis.needs[key]
         if node.prim.name == "random_bits":
             return self._random_bits(node, coords, [self.value(k, values) for k in inputs], values)
         if effective_kind(node) in ("view", "gather", "barrier"):
             return self.value(inputs[0], values)
         operands = [self.value(k, values) for k in inputs]
+        if position in self.scheduler.unrolled:
+            return functools.reduce(functools.partial(combine, node.prim.lower), operands)
         if node.prim.lower == "bitcast":  # of the bits in memory, not of those that half precision is computed with
             operands = [cast(operands[0], node.inputs[0].dtype)]
         return emit(node.prim.lower, operands, node.dtype)

@@ -7,7 +7,7 @@ from the graph of each evaluation.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from arrax.compiler.donation import Access, Pair, access, donations
 from arrax.compiler.group import Group
@@ -44,6 +44,7 @@ class Library:
 
 
 Step = Task | Product | Library
+Memory = int | tuple
 
 
 @dataclass(eq=False, slots=True)
@@ -61,6 +62,9 @@ class Plan:
         groups: the schedule, for those who want to look.
         donations: inputs, and results that may be written over them.
         copies: for each step the donation that makes it needless, if there is one.
+        touched: for each step the memory that it reads or writes: nodes, and intermediate results of cut reductions.
+        again: for each step those of them that later ones read.
+        begins, ends: for each step the intermediate results that it is the first, the last to touch.
     """
 
     steps: list[Step]
@@ -74,6 +78,53 @@ class Plan:
     stored: dict[int, list[int]]
     donations: list[Pair]
     copies: list[Pair | None]
+    touched: list[list[Memory]] = field(default_factory=list)
+    again: list[set[Memory]] = field(default_factory=list)
+    begins: list[list[Memory]] = field(default_factory=list)
+    ends: list[set[Memory]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.touched = [self._touched(step) for step in self.steps]
+        reads = [self._read(step) for step in self.steps]
+        later: set[Memory] = set()
+        self.again = []
+        for touched, read in zip(reversed(self.touched), reversed(reads), strict=True):
+            self.again.insert(0, later.intersection(touched))
+            later.update(read)
+        placed = {*self.leaves, *(self.root(i) for i in self.outputs)}
+        first: dict[Memory, int] = {}
+        last: dict[Memory, int] = {}
+        for t, touched in enumerate(self.touched):
+            for b in touched:
+                if b not in placed:
+                    first.setdefault(b, t)
+                    last[b] = t
+        self.begins, self.ends = [[] for _ in self.steps], [set() for _ in self.steps]
+        for b, t in first.items():
+            self.begins[t].append(b)
+        for b, t in last.items():
+            self.ends[t].add(b)
+
+    def root(self, position: int) -> int:
+        """The node in whose memory a node is."""
+        return self.alias.get(position, position)
+
+    def _touched(self, step: Step) -> list[Memory]:
+        if isinstance(step, Task):
+            return [*(self.root(b) if isinstance(b, int) else b for b in step.buffers), *step.scalars]
+        if isinstance(step, Product):
+            return [*(self.root(i) for i, _ in step.operands), step.target]
+        return [*(self.root(i) for i in step.inputs), step.node]
+
+    def _read(self, step: Step) -> list[Memory]:
+        if not isinstance(step, Task):
+            return self._touched(step)[:-1]
+        # what is not written in whole vectors may be written where something is already, and that reads it
+        return [
+            self.root(b)
+            for b, buffer in zip(step.buffers, step.kernel.buffers, strict=True)
+            if isinstance(b, int) and (not buffer.written or step.strides is None)
+        ]
 
 
 def _product(group: Group, symbols: Symbols, order: Sequence[Node]) -> Product:

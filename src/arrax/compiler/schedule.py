@@ -9,10 +9,12 @@ that wants it, and is loaded by the others.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 
 from arrax.compiler.group import Coords, Group, Root, Schedule, effective_kind, normal
-from arrax.compiler.index import ONE, ZERO, Place, Poly, Symbols, ViewContext
+from arrax.compiler.index import ONE, TINY, ZERO, Place, Poly, Symbols, ViewContext, constant
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import EXPENSIVE
 
@@ -43,6 +45,7 @@ class Scheduler:
         self.demand: list[dict[int, list[Coords]]] = [{} for _ in order]
         self.stored: dict[int, list[int]] = {}
         self.alias: dict[int, int] = {}
+        self.unrolled: set[int] = set()
         self._measure()
 
     def _measure(self) -> None:
@@ -202,6 +205,12 @@ class Scheduler:
             mapped = tuple(node.prim.lower(node, coords, context))
             source = node.inputs[0].shape
             result.insert(0, (self.position[id(node.inputs[0])], normal(mapped, source)))
+        elif position in self.unrolled:
+            source = node.inputs[0].shape
+            for numbers in itertools.product(*(range(source[i]) for i in node.params[0])):
+                fixed = dict(zip(node.params[0], map(constant, numbers), strict=True))
+                place = tuple(fixed.get(i, c) for i, c in enumerate(coords))
+                result.append((self.position[id(node.inputs[0])], place))
         elif kind == "reduce":
             axes, columns = node.params[0], iter(group.columns)
             source = node.inputs[0].shape
@@ -314,11 +323,26 @@ class Scheduler:
             group = self.groups[number]
             if group.cost + self.order[position].prim.cost > MAX_COST:
                 return False
-            if len(places) == 1:
+            if len(places) == 1 or self._are_apart(places):
                 return cost < 2 * EXPENSIVE or not self._repeats(group, places[0])
         if cost == 0 or arrays == 0:
             return cost <= EXPENSIVE * 4
         return arrays <= 1 and cost < EXPENSIVE
+
+    def _are_apart(self, places: list[Coords]) -> bool:
+        """Whether places are a few constant steps apart that no loop makes: other elements in every iteration."""
+        steps: list[list[int]] = [[] for _ in places]
+        for first, *others in zip(*places, strict=True):
+            found = [0, *((c - first).value for c in others)]
+            known = [n for n in found if n is not None]
+            span = max(known) - min(known)
+            strides = [
+                k for t, k in first.terms.items() if len(t) == 1 and any(self.symbols.kinds[x][0] == "var" for x in t)
+            ]
+            if len(known) == len(places) and all(abs(k) > span for k in strides):
+                for step, n in zip(steps, known, strict=True):
+                    step.append(n)
+        return len({tuple(step) for step in steps}) == len(places)
 
     def _repeats(self, group: Group, coords: Coords) -> bool:
         """Whether the group would compute the same elements again and again: a loop around them is not theirs."""
@@ -364,6 +388,10 @@ class Scheduler:
         if self._accumulates(node):
             self._contract(position, self.position[id(node.inputs[0])])
             return
+        if not must and self._is_handful(position):
+            self.unrolled.add(position)
+            self._inline(position)
+            return
         for number, places in self.demand[position].items():
             group = self.groups[number]
             if len(places) != 1:
@@ -383,6 +411,20 @@ class Scheduler:
         group.reductions[position] = coords
         self._root(position, group, coords)
         self._propagate(position, group, coords)
+
+    def _is_handful(self, position: int) -> bool:
+        """Whether a reduction of a few elements is wanted once for each result: its loop is written out."""
+        node, demand = self.order[position], self.demand[position]
+        count = math.prod(node.inputs[0].shape[i] for i in node.params[0])
+        if node.prim.lower not in ("add", "mul", "max", "min") or not 1 < count <= TINY or len(demand) != 1:
+            return False
+        ((number, places),) = demand.items()
+        group = self.groups[number]
+        if group.kind != "loop" or len(places) != 1:
+            return False
+        inside = {v for c in places[0] for v in self._variables(c)}
+        cost = self.weight[self.position[id(node.inputs[0])]][0]
+        return len(inside) == len(group.dims) and group.cost + count * cost <= MAX_COST
 
     def _scan(self, position: int) -> None:
         node = self.order[position]

@@ -136,13 +136,17 @@ def elements(codes: Node, scales: Node, biases: Node | None, mode: str, unit: No
         assert biases is not None
         work = float64 if float64 in (scales.dtype, biases.dtype) else float32
         return p.add(p.mul(p.cast(codes, work), p.cast(scales, work)), p.cast(biases, work))
-    values = decode_fp8(codes) if mode == "mxfp8" else _decode(codes, 3, 1, 1)
-    return p.mul(values, decode_scales(scales, mode, unit))
+    return p.mul(_small_floats(codes, mode), decode_scales(scales, mode, unit))
+
+
+def _small_floats(codes: Node, mode: str) -> Node:
+    return decode_fp8(codes) if mode == "mxfp8" else _decode(codes, 3, 1, 1)
 
 
 def _few_rows(inputs: tuple[Node, ...], params: tuple) -> Node:
     """All words' first codes come first, then their second ones, and so on: words lie side by side, as do what they are
-    multiplied with and the scales, which are the same for all codes of a word and for several words.
+    multiplied with and the scales, which are the same for all codes of a word and for several words. So a word's codes
+    are added up before they are scaled.
     """
     x, packed, scales, *biases = inputs
     bits, times, mode = params
@@ -157,10 +161,14 @@ def _few_rows(inputs: tuple[Node, ...], params: tuple) -> Node:
     def for_words(a: Node) -> Node:
         shape = (columns, words // times, *inner)
         wide = broadcast(reshape(a, (columns, words // times, *(1 for _ in inner))), shape)
-        return reshape(wide, (columns, 1, 1, words))
+        return p.cast(reshape(wide, (columns, 1, 1, words)), work)
 
-    values = p.cast(elements(codes, for_words(scales), for_words(biases[0]) if biases else None, mode, None), work)
-    product = reshape(reduce(sum_p, p.mul(values, lines), (2, 3)), (columns, rows))
+    numbers = p.cast(codes if mode == "affine" else _small_floats(codes, mode), work)
+    scale = scales if mode == "affine" else decode_scales(scales, mode, None)
+    sums = p.mul(reduce(sum_p, p.mul(numbers, lines), (2,)), for_words(scale))
+    if biases:
+        sums = p.add(sums, p.mul(barrier(reduce(sum_p, lines, (1,))), for_words(biases[0])))
+    product = reshape(reduce(sum_p, sums, (3,)), (columns, rows))
     return p.cast(reshape(transpose(product, (1, 0)), (*x.shape[:-1], columns)), x.dtype)
 
 

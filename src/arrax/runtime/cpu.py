@@ -10,8 +10,10 @@ references for.
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import math
+import operator
 import struct
 import sys
 from array import array
@@ -28,11 +30,11 @@ from arrax.compiler.donation import Pair
 from arrax.compiler.index import Place
 from arrax.compiler.kernel import Kernel, format_kernel
 from arrax.compiler.lower import LINE, PARTS, Argument, Ceil, Task
-from arrax.compiler.pipeline import Library, Plan, Product
+from arrax.compiler.outline import outline
+from arrax.compiler.pipeline import Library, Plan, Product, Step
 from arrax.graph import dtypes
 from arrax.graph.dtypes import Dtype
 from arrax.graph.node import Node
-from arrax.graph.template import opened
 from arrax.runtime import blas, debug, threads
 from arrax.runtime.buffer import Buffer, as_numpy, pool, size_class
 
@@ -42,6 +44,7 @@ ACCUMULATED = 1 << 18  # bytes of a tile that several products are added up in
 KERNELS = 4096
 STREAM = 24 << 20  # bytes that a task moves from which on what it writes had better not go through the caches
 ROWS = 1 << 15  # elements that are worth a thread in a library's work
+_START = operator.itemgetter(0)
 VARIANTS = 16  # of a bound plan's tasks, without the copies that donations save
 
 _functions: OrderedDict[str, int] = OrderedDict()
@@ -164,22 +167,21 @@ class Bound:
 
     def __init__(self, plan: Plan, recorded: Sequence[Node]) -> None:
         self.plan = plan
-        self._parts: dict[int, list[Node]] = {}
         self._numbers = self._letters(plan, recorded)
         self._cache: dict[Argument, int] = {}
-        used = self._used()
+        used = {b for touched in plan.touched for b in touched}
         data = [i for i in plan.leaves if i in used and plan.order[i].prim.name != "const"]
         scalars = [i for i in plan.leaves if i in used and plan.order[i].prim.name == "const"]
         # (position in the recorded graph) of data; (position or -1, type, bits where the compiler made it) of scalars
         self.inputs: list[int] = [plan.leaves[i] for i in data]  # type: ignore[misc]
         self.scalars = [self._scalar(i, recorded) for i in scalars]
         self._place: dict[int | tuple, _Memory] = {i: _Memory(1 + k) for k, i in enumerate(data)}
-        self.shapes = [self._shape(i) for i in range(len(plan.order))]
+        self._shapes: dict[int, tuple[int, ...]] = {}
         self.results: list[tuple[str, int]] = []
         self.sizes: list[int] = []
         taken: dict[int, int] = {}
         for i in plan.outputs:
-            root = self._root(i)
+            root = self.plan.root(i)
             if root in plan.leaves:
                 self.results.append(("leaf", plan.leaves[root]))  # type: ignore[arg-type]
             else:
@@ -198,7 +200,6 @@ class Bound:
         self._build(recorded)
         self.donations = self._donations(data, taken)
         self._variants: dict[frozenset[Pair], list] = {}
-        self._parts.clear()
 
     def _donations(self, data: list[int], taken: dict[int, int]) -> list[tuple[int, int, Pair]]:
         """Those of the plan. (There are none where a library has a part: were it to fail, the input would be lost.)"""
@@ -227,11 +228,7 @@ class Bound:
         if isinstance(place, int):
             return recorded[place]
         position, number = place
-        parts = self._parts.get(position)
-        if parts is None:
-            node = recorded[position]
-            parts = self._parts[position] = opened(node, node.inputs)[0]
-        return parts[number]
+        return outline(recorded[position]).parts[number]
 
     def _scalar(self, position: int, recorded: Sequence[Node]) -> tuple[int, Dtype, int]:
         place, node = self.plan.leaves[position], self.plan.order[position]
@@ -261,59 +258,26 @@ class Bound:
             self._cache[p] = found
         return found
 
-    def _shape(self, position: int) -> tuple[int, ...]:
-        symbols = self.plan.symbols
-        return tuple([self.number(symbols.size(n)) for n in self.plan.order[position].shape])
+    def shape(self, position: int) -> tuple[int, ...]:
+        found = self._shapes.get(position)
+        if found is None:
+            size = self.plan.symbols.size
+            found = self._shapes[position] = tuple([self.number(size(n)) for n in self.plan.order[position].shape])
+        return found
 
     def _bytes(self, position: int) -> int:
         n = self.plan.order[position].dtype.size
-        for s in self.shapes[position]:
+        for s in self.shape(position):
             n *= s
         return n
 
     # --- memory -------------------------------------------------------------------------------------------------------
-    def _root(self, position: int) -> int:
-        return self.plan.alias.get(position, position)
-
-    def _touched(self, step: Task | Product | Library) -> Sequence[int | tuple]:
-        if isinstance(step, Task):
-            return [self._root(b) if isinstance(b, int) else b for b in step.buffers] + list(step.scalars)
-        if isinstance(step, Product):
-            return [self._root(i) for i, _ in step.operands] + [step.target]
-        return [self._root(i) for i in step.inputs] + [step.node]
-
-    def _read(self, step: Task | Product | Library) -> Sequence[int | tuple]:
-        if not isinstance(step, Task):
-            return [b for b in self._touched(step) if b != (step.target if isinstance(step, Product) else step.node)]
-        # what is not written in whole vectors may be written where something is already, and that reads it
-        return [
-            self._root(b)
-            for b, buffer in zip(step.buffers, step.kernel.buffers, strict=True)
-            if isinstance(b, int) and (not buffer.written or step.strides is None)
-        ]
-
-    def _used(self) -> set[int | tuple]:
-        return {b for step in self.plan.steps for b in self._touched(step)}
-
     def _arrange(self) -> int:
         """Places intermediate arrays in the arena: two share memory if they are never needed at once. Its size."""
-        first: dict[int | tuple, int] = {}
-        last: dict[int | tuple, int] = {}
-        for t, step in enumerate(self.plan.steps):
-            for b in self._touched(step):
-                if b not in self._place:
-                    first.setdefault(b, t)
-                    last[b] = t
-        ending: dict[int, list[int | tuple]] = {}
-        for b, t in last.items():
-            ending.setdefault(t, []).append(b)
-        beginning: dict[int, list[int | tuple]] = {}
-        for b, t in first.items():
-            beginning.setdefault(t, []).append(b)
         live: list[tuple[int, int, int | tuple]] = []
         top = 0
-        for t in range(len(self.plan.steps)):
-            for b in beginning.get(t, ()):
+        for begins, ends in zip(self.plan.begins, self.plan.ends, strict=True):
+            for b in begins:
                 size = PARTS * 8 if isinstance(b, tuple) else self._bytes(b)
                 size = -(-max(size, 1) // 64) * 64
                 at = 0
@@ -321,13 +285,11 @@ class Bound:
                     if start - at >= size:
                         break
                     at = max(at, end)
-                live.append((at, at + size, b))
-                live.sort(key=lambda x: x[0])
+                bisect.insort(live, (at, at + size, b), key=_START)
                 self._place[b] = _Memory(self.arena_slot, at)
                 top = max(top, at + size)
-            gone = ending.get(t)
-            if gone:
-                live = [x for x in live if x[2] not in gone]
+            if ends:
+                live = [x for x in live if x[2] not in ends]
         return top
 
     # --- tasks --------------------------------------------------------------------------------------------------------
@@ -337,45 +299,45 @@ class Bound:
         self.segments: list[tuple[int, int] | Callable[[array], None]] = []
         self._rows: list[np.ndarray] = []
         self._copies: list[Pair | None] = []
-        self.labels: list[list[str]] = []  # for each segment, what its tasks do
-        labels: list[str] = []
+        self._segment_steps: list[list[Step]] = []
+        steps: list[Step] = []
         rows: list[tuple[int, int, int, int]] = []
         copies: list[Pair | None] = []
-        read_last = {b: t for t, step in enumerate(self.plan.steps) for b in self._read(step)}
-        for t, (step, copy) in enumerate(zip(self.plan.steps, self.plan.copies, strict=True)):
+        for step, copy, again in zip(self.plan.steps, self.plan.copies, self.plan.again, strict=True):
             if isinstance(step, Library):
-                self._close(rows, labels, copies)
-                rows, labels, copies = [], [], []
+                self._close(rows, steps, copies)
+                rows, steps, copies = [], [], []
                 self.segments.append(self._library(step, self.recorded_at(step.recorded, recorded).params))
-                self.labels.append([self.plan.order[step.node].prim.name])
-            else:
-                labels.append(self._label(step))
+                self._segment_steps.append([step])
+                continue
+            row = self._task(step, workers, again) if isinstance(step, Task) else self._product(step, workers)
+            if row[2] > 0:
+                rows.append(row)
+                steps.append(step)
                 copies.append(copy)
-                if isinstance(step, Task):
-                    again = {b for b in self._touched(step) if read_last.get(b, -1) > t}
-                    rows.append(self._task(step, workers, again))
-                else:
-                    rows.append(self._product(step, workers))
-        self._close(rows, labels, copies)
+        self._close(rows, steps, copies)
 
-    def _label(self, step: Task | Product) -> str:
+    def _close(self, rows: list[tuple[int, int, int, int]], steps: list[Step], copies: list[Pair | None]) -> None:
+        if rows:
+            self._copies = copies  # of the last segment
+            self._segment_steps.append(steps)
+            block = np.array(rows, np.int64)
+            self._rows.append(block)
+            self.segments.append((block.ctypes.data, len(rows)))
+
+    def labels(self) -> list[list[str]]:
+        """For each segment what its tasks do, for people."""
+        return [[self._label(step) for step in steps] for steps in self._segment_steps]
+
+    def _label(self, step: Step) -> str:
+        if isinstance(step, Library):
+            return self.plan.order[step.node].prim.name
         if isinstance(step, Product):
             sizes = "x".join(str(self.number(d)) for d in step.dims)
             return f"matmul {sizes}"
         names = " ".join(step.names)
-        sizes = ", ".join(str(list(self.shapes[b])) for b in step.buffers if isinstance(b, int))
+        sizes = ", ".join(str(list(self.shape(b))) for b in step.buffers if isinstance(b, int))
         return f"{names}: {sizes}"
-
-    def _close(self, rows: list[tuple[int, int, int, int]], labels: list[str], copies: list[Pair | None]) -> None:
-        labels = [t for t, r in zip(labels, rows, strict=True) if r[2] > 0]
-        copies = [p for p, r in zip(copies, rows, strict=True) if r[2] > 0]
-        rows = [r for r in rows if r[2] > 0]
-        if rows:
-            self._copies = copies  # of the last segment
-            self.labels.append(labels)
-            block = np.array(rows, np.int64)
-            self._rows.append(block)
-            self.segments.append((block.ctypes.data, len(rows)))
 
     def _keep(self, words: list[int]) -> int:
         block = array("q", words)
@@ -386,7 +348,7 @@ class Bound:
         """``again``: the memory that later tasks read."""
         words: list[int] = []
         for b in task.buffers:
-            place = self._place[self._root(b) if isinstance(b, int) else b]
+            place = self._place[self.plan.root(b) if isinstance(b, int) else b]
             words += (place.slot, place.offset)
         words += [self._place[s].slot for s in task.scalars]
         words += [self.number(a) for a in task.args]
@@ -413,7 +375,7 @@ class Bound:
             if isinstance(b, int):
                 # of what is only read perhaps just a part; what is written is written by neighbouring tasks as well
                 whole = self._bytes(b)
-                if buffer.written and whole < STREAM and self._root(b) in again:
+                if buffer.written and whole < STREAM and self.plan.root(b) in again:
                     return False
                 moved += whole if buffer.written else min(whole, elements * buffer.dtype.size)
         return moved >= STREAM and all(self.number(p) * size % LINE == 0 for p, size in task.strides)
@@ -432,7 +394,7 @@ class Bound:
         for (node, address), (row, column) in zip(
             p.operands, ((m_letter, k_letter), (k_letter, n_letter)), strict=True
         ):
-            place = self._place[self._root(node)]
+            place = self._place[self.plan.root(node)]
             start = address
             for x in variables:
                 if x >= 0:
@@ -444,7 +406,7 @@ class Bound:
             rows.append(across if transposed else down)
         for slot, offset in starts:
             words += (slot, offset)
-        target = self._place[self._root(p.target)]
+        target = self._place[self.plan.root(p.target)]
         words += (target.slot, target.offset)
         batch = []
         count = 1
@@ -473,9 +435,9 @@ class Bound:
 
     def _library(self, step: Library, params: tuple) -> Callable[[array], None]:
         node = self.plan.order[step.node]
-        shape, dtype = self.shapes[step.node], node.dtype
-        sources = [(self._place[self._root(i)], self.shapes[i], self.plan.order[i].dtype) for i in step.inputs]
-        target = self._place[self._root(step.node)]
+        shape, dtype = self.shape(step.node), node.dtype
+        sources = [(self._place[self.plan.root(i)], self.shape(i), self.plan.order[i].dtype) for i in step.inputs]
+        target = self._place[self.plan.root(step.node)]
         reference, arena_slot = node.prim.reference, self.arena_slot
         # other kinds are left to the reference for their types
         by_rows = node.prim.lower(params, len(shape)) if node.prim.kind == "opaque" and node.prim.lower else None

@@ -15,6 +15,7 @@ import numpy as np
 
 from arrax.codegen import cpu
 from arrax.compiler.index import SHORT, TINY
+from arrax.compiler.outline import outline
 from arrax.compiler.pipeline import Plan, build
 from arrax.graph.dtypes import Dtype, from_numpy
 from arrax.graph.node import Node, Shape
@@ -424,29 +425,24 @@ def _structure(order: list[Node], outputs: list[Node]) -> tuple:
     classes: dict[int, tuple[int, bool]] = {n: (-n, True) for n in range(TINY + 1)}
     key: list[Any] = []
 
-    def sizes(node: Node) -> tuple:
-        for n in node.shape:
+    def classified(sizes: tuple[int, ...]) -> tuple:
+        for n in sizes:
             if n not in classes:
                 classes[n] = (len(classes), n <= SHORT)
-        return tuple([classes[n] for n in node.shape])
+        return tuple([classes[n] for n in sizes])
 
     for node in order:
         if node.buffer is not None:
-            key.append((node.dtype, sizes(node)))
+            key.append((node.dtype, classified(node.shape)))
             continue
         inputs = tuple([position[id(x)] for x in node.inputs])
         if node.prim.kind not in ("composite", "call"):
-            key.append((node.prim, node.prim.static(node), node.dtype, sizes(node), inputs))
+            key.append((node.prim, node.prim.static(node), node.dtype, classified(node.shape), inputs))
         elif type(node) is Result:
             key.append((node.params, inputs))
         else:
-            parts, results = opened(node, node.inputs)
-            within = {id(n): i for i, n in enumerate((*node.inputs, *parts))}
-            key.append(inputs)
-            for part in parts:
-                at = tuple([within[id(x)] for x in part.inputs])
-                key.append((part.prim, part.prim.static(part), part.dtype, sizes(part), at))
-            key.append(tuple([within[id(n)] for n in results]))
+            parts = outline(node)
+            key.append((parts.number, classified(parts.sizes), inputs))
     key.append(tuple([position[id(n)] for n in outputs]))
     return tuple(key)
 

@@ -1,0 +1,64 @@
+"""What calls and composites are made of, but for their inputs: looked at whenever a graph of other sizes is bound."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from arrax.graph.node import Node
+from arrax.graph.template import opened
+from arrax.prims.leaf import placeholder
+
+OUTLINES = 1024
+
+
+class Outline(NamedTuple):
+    """A call or a composite on stand-ins for its inputs.
+
+    Attributes:
+        parts: its operations, in the order of ``opened``.
+        number: outlines of one number are made of the same operations, up to the sizes.
+        sizes: the sizes that occur.
+    """
+
+    parts: list[Node]
+    number: int
+    sizes: tuple[int, ...]
+
+
+_outlines: OrderedDict[tuple, Outline] = OrderedDict()
+_next_number = itertools.count().__next__
+
+
+def outline(node: Node) -> Outline:
+    """That of a node; the same one for nodes of the same parameters and types of inputs."""
+    key = (node.prim, node.params, tuple([(n.shape, n.dtype) for n in node.inputs]))
+    found = _outlines.get(key)
+    if found is None:
+        inputs = [Node(placeholder, (), (), n.shape, n.dtype) for n in node.inputs]
+        found = _outlines[key] = _made_of(inputs, *opened(node, inputs))
+        if len(_outlines) > OUTLINES:
+            _outlines.popitem(last=False)
+    else:
+        _outlines.move_to_end(key)
+    return found
+
+
+def _made_of(inputs: Sequence[Node], parts: list[Node], results: Sequence[Node]) -> Outline:
+    position = {id(n): i for i, n in enumerate((*inputs, *parts))}
+    sizes: dict[int, int] = {}
+    program = []
+    for part in parts:
+        shape = tuple([sizes.setdefault(n, len(sizes)) for n in part.shape])
+        at = tuple([position[id(x)] for x in part.inputs])
+        program.append((part.prim, part.prim.static(part), part.dtype, shape, at))
+    number = _number((tuple(program), tuple([position[id(n)] for n in results])))
+    return Outline(parts, number, tuple(sizes))
+
+
+@functools.lru_cache(maxsize=4 * OUTLINES)
+def _number(program: tuple) -> int:
+    return _next_number()
