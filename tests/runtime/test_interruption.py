@@ -7,6 +7,7 @@ from tests.runtime.conftest import Run
 
 INTERRUPT = """
     import os, signal, sys, threading, time
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background begins by ignoring it
     import numpy as np
     import arrax.core as mx
 
@@ -43,6 +44,7 @@ def test_an_interrupted_evaluation_leaves_arrays_evaluable(run: Run) -> None:
 def test_an_interrupted_program_ends(run: Run) -> None:
     source = """
         import os, signal, threading
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         import arrax.core as mx
         x = mx.random.normal((1000, 1000))
         threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
