@@ -209,7 +209,7 @@ def _plan(index: Any, shape: Shape) -> _Plan:
 
 
 def _is_whole(plan: _Plan, shape: Shape) -> bool:
-    return tuple(plan.region) == shape and all(step == 1 for step in plan.steps)
+    return tuple(plan.region) == shape and all(s == 1 or n == 1 for s, n in zip(plan.steps, shape, strict=True))
 
 
 def _final_shape(plan: _Plan) -> Shape:
