@@ -370,6 +370,8 @@ class Bound:
         if task.strides is None:
             return False
         elements = total * self.number(task.work)
+        if elements * 8 * len(task.buffers) < STREAM:  # little in any case, though it may be a part of much
+            return False
         moved = 0
         for b, buffer in zip(task.buffers, task.kernel.buffers, strict=True):
             if isinstance(b, int):

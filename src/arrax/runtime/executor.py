@@ -171,10 +171,22 @@ def settle(stream: int | None = None) -> None:
 
 
 def _settle_behind(outputs: list[Node]) -> None:
-    """Waits for what runs in the background and a graph needs; also for graphs that share parts with it."""
+    """Waits for what runs in the background and a graph needs."""
     computed = {id(n): job for job in _jobs for n in (*job.wanted, *(n for n, _ in job.shown))}
-    needs = {id(job) for n in needed([n for n in outputs if n.buffer is None]) if (job := computed.get(id(n)))}
-    _end([job for job in _jobs if id(job) in needs])
+    others = {id(job) for job in _jobs}
+    seen: set[int] = set()
+    stack = list(outputs)
+    while stack and others:  # in depth: what is needed is often far down
+        node = stack.pop()
+        if node.buffer is not None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        job = computed.get(id(node))
+        if job is None:
+            stack.extend(node.inputs)
+        else:
+            others.discard(id(job))
+    _end([job for job in _jobs if id(job) not in others])
 
 
 def _end(jobs: list[_Job]) -> None:
