@@ -8,12 +8,14 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.transforms.oracle import Program, agree
 
 import arrax.core as mx
 from arrax.graph.node import topological
 from arrax.prims.leaf import const
+from arrax.runtime import executor
 from arrax.runtime.executor import tracing
 from arrax.transforms.compile import ENTRIES
 
@@ -337,3 +339,30 @@ def test_switching_it_off_by_the_environment(value: str, calls: int) -> None:
     environment = {**os.environ, "ARRAX_DISABLE_COMPILE": value}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     assert int(done.stdout) == calls
+
+
+def test_calls_that_differ_in_numbers_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two calls on one input, alike in the first graph of a structure and not in the second."""
+    monkeypatch.setattr(executor, "SMALL", 0)
+    values = np.arange(400, dtype=np.float32).reshape(20, 20)
+    x = mx.array(values)
+
+    def part(start: int, factor: float):
+        return mx.compile(lambda a: mx.tanh(a[start : start + 10] * factor))
+
+    for first, second in (((3, 0.5), (3, 0.5)), ((3, 0.5), (7, 0.5)), ((2, 0.25), (4, 0.75)), ((5, 0.5), (5, 1.5))):
+        total = part(*first)(x * 0.01) + part(*second)(x * 0.01) * 2
+        rows = [np.tanh(values[i : i + 10] * np.float32(0.01) * f) for i, f in (first, second)]
+        np.testing.assert_allclose(np.array(total), rows[0] + 2 * rows[1], rtol=1e-5)
+
+
+def test_norms_of_other_sizes_and_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs of one structure share a plan, whatever the sizes and scalars inside of composites are."""
+    monkeypatch.setattr(executor, "SMALL", 0)
+    plans = len(executor._plans)
+    for n, eps in ((40, 1e-5), (50, 1e-5), (50, 0.5), (61, 0.25)):
+        values = np.random.default_rng(n).normal(size=(33, n)).astype(np.float32)
+        found = mx.fast.rms_norm(mx.array(values), None, eps) + 1
+        expected = values / np.sqrt((values.astype(np.float64) ** 2).mean(-1, keepdims=True) + eps) + 1
+        np.testing.assert_allclose(np.array(found), expected, rtol=1e-5, atol=1e-6)
+    assert len(executor._plans) == plans + 1

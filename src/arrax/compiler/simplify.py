@@ -106,6 +106,7 @@ class Simplified:
         self._seen: set[int] = set()
         self.parts: list[tuple[Place, Node]] = []
         self._replaced: dict[int, Node] = {}
+        self._alike: dict[tuple, Node] = {}  # parts of composites and calls
         self._uses = Counter(id(i) for node in order if node.buffer is None for i in node.inputs)
         self._uses.update(id(n) for n in outputs)
         results: dict[int, list[Node]] = {}  # of calls
@@ -149,6 +150,10 @@ class Simplified:
                 new = _no_reduction(new) or new
             elif new.prim.kind == "scan":
                 new = _no_scan(new) or new
+        if not isinstance(place, int) and new.inputs and new.buffer is None and not new.prim.dynamic(new):
+            # composites of one input often begin alike: queries, keys and values are products of the same rows.
+            # (Numbers that another graph of this structure may have otherwise do not make parts alike.)
+            new = self._alike.setdefault((new.prim, new.params, new.shape, new.dtype, *map(id, new.inputs)), new)
         self.origin.setdefault(id(new), place)  # a rule may give a node that was there before
         self._replaced[id(node)] = new
         self._add(new)
