@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import gc
+
 import numpy as np
+import pytest
 from tests.specs import node, numpy
 
 import arrax.core as mx
@@ -74,3 +77,23 @@ def test_views_of_constants_are_not_copied() -> None:
     for _ in range(3):
         np.testing.assert_allclose(np.array(f(x)), expected, rtol=1e-4, atol=1e-4)
     assert mx.get_active_memory() - before < 10_000  # the weight alone has 240,000 bytes
+
+
+def test_what_an_optimizer_begins_with_is_not_kept() -> None:
+    state = {"weight": mx.ones((200, 200))}
+
+    def step(gradient: mx.array) -> None:
+        moment = state.get("moment", mx.zeros((200, 200)))
+        state["moment"] = 0.9 * moment + gradient
+        state["weight"] = state["weight"] - state["moment"]
+
+    f = mx.compile(step, inputs=state, outputs=state)
+    gradient = mx.full((200, 200), 2.0)
+    mx.eval(state, gradient)
+    before = mx.get_active_memory()
+    for _ in range(3):
+        f(gradient * 1.0)  # nothing is known of the argument but how it is computed
+        mx.eval(state)
+    gc.collect()  # of what traces leave
+    assert mx.get_active_memory() - before < 1.5 * 200 * 200 * 4  # the moments, and not what they began with
+    assert state["weight"][0, 0].item() == pytest.approx(1 - 2 - 3.8 - 5.42)

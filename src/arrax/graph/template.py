@@ -88,29 +88,33 @@ class Template:
         targets = [resolve(n) for n in outputs]
         order = needed(targets)
         inside = {id(n) for n in placeholders}
-        body = []
+        uniform: set[int] = set()  # computed from one scalar for all elements, such as what an optimizer begins with
+        body: dict[int, Node] = {}
         for node in order:
-            if id(node) not in inside and any(id(resolve(i)) in inside for i in node.inputs):
+            inputs = [id(resolve(i)) for i in node.inputs]
+            if id(node) not in inside and any(i in inside for i in inputs):
                 inside.add(id(node))
-                body.append(node)
-        # views of constants are looked through, not copied: a transposed weight is the weight
-        views: list[Node] = []
-        for start in [resolve(i) for node in body for i in node.inputs]:
-            node, chain = start, []
-            while node.prim.kind == "view" and node.buffer is None and id(node) not in inside:
+                body[id(node)] = node
+            elif node.prim.name == "const" or (node.prim.kind in ("view", "pointwise") and uniform.issuperset(inputs)):
+                uniform.add(id(node))
+        # that, and views of constants, are not kept as data: a transposed weight is the weight
+        stack = [resolve(i) for node in body.values() for i in node.inputs]
+        while stack:
+            node = stack.pop()
+            seen_through = node.prim.kind == "view" or id(node) in uniform
+            if node.inputs and seen_through and node.buffer is None and id(node) not in inside:
                 inside.add(id(node))
-                chain.append(node)
-                node = resolve(node.inputs[0])
-            views += reversed(chain)
-        body = views + body
+                body[id(node)] = node
+                stack += [resolve(i) for i in node.inputs]
+        parts = [n for n in order if id(n) in body]
         position = {id(n): i for i, n in enumerate(placeholders)}
-        used = [resolve(i) for node in body for i in node.inputs]
+        used = [resolve(i) for node in parts for i in node.inputs]
         for node in [*used, *targets]:
             if id(node) not in inside and id(node) not in position:
                 position[id(node)] = self.arity + len(self.constants)
                 self.constants.append(node)
         first = self.arity + len(self.constants)
-        for i, node in enumerate(body):
+        for i, node in enumerate(parts):
             position[id(node)] = first + i
             at = tuple(position[id(resolve(i))] for i in node.inputs)
             self.program.append((node.prim, node.params, node.shape, node.dtype, at))
