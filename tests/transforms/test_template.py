@@ -90,10 +90,10 @@ def test_what_an_optimizer_begins_with_is_not_kept() -> None:
     f = mx.compile(step, inputs=state, outputs=state)
     gradient = mx.full((200, 200), 2.0)
     mx.eval(state, gradient)
+    gc.collect()
     before = mx.get_active_memory()
-    for _ in range(3):
+    for _ in range(2):  # both traced; what traces leave does not wait for the garbage collector
         f(gradient * 1.0)  # nothing is known of the argument but how it is computed
         mx.eval(state)
-    gc.collect()  # of what traces leave
     assert mx.get_active_memory() - before < 1.5 * 200 * 200 * 4  # the moments, and not what they began with
-    assert state["weight"][0, 0].item() == pytest.approx(1 - 2 - 3.8 - 5.42)
+    assert state["weight"][0, 0].item() == pytest.approx(1 - 2 - 3.8)

@@ -106,16 +106,17 @@ class Substitution:
     def undo(self) -> None:
         """Puts the originals back wherever the replacements still are."""
         original = {id(new): old for new, old in zip(self.replacements, self.originals, strict=True)}
-
-        def restored(value: Any) -> Any:
-            if isinstance(value, tuple):
-                return like_tuple(value, [restored(v) for v in value])
-            return original.get(id(value), value)
-
         for container in self._containers.values():
             for key, value in list(container.items() if isinstance(container, dict) else enumerate(container)):
                 if isinstance(value, (Handle, tuple)):
-                    _put(container, key, restored(value))
+                    _put(container, key, _restored(value, original))
+
+
+def _restored(value: Any, original: dict[int, Handle]) -> Any:
+    # a function of its own: one that calls itself from inside another is a cycle, and keeps the arrays with it
+    if isinstance(value, tuple):
+        return like_tuple(value, [_restored(v, original) for v in value])
+    return original.get(id(value), value)
 
 
 def _put(container: Any, key: Any, value: Any) -> None:
