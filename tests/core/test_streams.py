@@ -135,8 +135,9 @@ def test_each_thread_has_streams_of_its_own() -> None:
 
 
 # --- at the same time -------------------------------------------------------------------------------------------------
-def test_two_threads_compute_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each waits, in the middle of its evaluation, until the other one is in the middle of its own."""
+@pytest.fixture
+def meeting_root(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], mx.array]:
+    """Records 1 + i + 2 on a diagonal, by a root that waits, in the middle of its evaluation, for another such one."""
     together = threading.Barrier(2)
     prim = REGISTRY["symmetric_root"]
     compute = prim.reference
@@ -147,15 +148,20 @@ def test_two_threads_compute_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(prim, "reference", met)
 
-    def work(scale: float) -> np.ndarray:
-        with mx.stream(mx.new_stream(mx.cpu)):
-            x = mx.eye(17) * scale + mx.zeros((17, 17))
-            return np.array(wrap(symmetric_root(x._node)) + 1)
+    def record(i: int) -> mx.array:
+        x = mx.eye(17) * (i + 2.0) ** 2 + mx.zeros((17, 17))
+        return wrap(symmetric_root(x._node)) + 1
 
+    return record
+
+
+def test_two_threads_compute_at_the_same_time(meeting_root: Callable[[int], mx.array]) -> None:
+    """Each waits, in the middle of its evaluation, until the other one is in the middle of its own."""
     found: list[Any] = [None, None]
 
     def body(i: int) -> None:
-        found[i] = work((i + 2.0) ** 2)
+        with mx.stream(mx.new_stream(mx.cpu)):
+            found[i] = np.array(meeting_root(i))
 
     threads = [threading.Thread(target=body, args=(i,)) for i in range(2)]
     for t in threads:
@@ -166,22 +172,12 @@ def test_two_threads_compute_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -
         np.testing.assert_allclose(found[i], np.eye(17) * (i + 2.0) + 1, rtol=1e-5, atol=1e-6)
 
 
-def test_two_streams_compute_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_streams_compute_at_the_same_time(meeting_root: Callable[[int], mx.array]) -> None:
     """What one thread has started on two streams: each graph waits for the other one; one stream would never end."""
-    together = threading.Barrier(2)
-    prim = REGISTRY["symmetric_root"]
-    compute = prim.reference
-
-    def met(*args: Any) -> Any:
-        together.wait(PATIENCE)
-        return compute(*args)
-
-    monkeypatch.setattr(prim, "reference", met)
     found = []
     for i in range(2):
         with mx.stream(mx.new_stream(mx.cpu)):
-            x = mx.eye(17) * (i + 2.0) ** 2 + mx.zeros((17, 17))
-            found.append(wrap(symmetric_root(x._node)) + 1)
+            found.append(meeting_root(i))
             mx.async_eval(found[-1])
     for i, y in enumerate(found):
         np.testing.assert_allclose(np.array(y), np.eye(17) * (i + 2.0) + 1, rtol=1e-5, atol=1e-6)

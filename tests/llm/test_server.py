@@ -447,9 +447,8 @@ def test_requests_wait_for_room_in_the_cache(folder: Path) -> None:
     order: list[int] = []
     found = []
     for i, most in enumerate((400, 20, 20, 1000)):
-        collected = Collected()
-        send = lambda piece, i=i, collected=collected: (order.append(i), collected(piece))  # noqa: E731
-        engine.submit(Job([3, 4, 5], send, max_tokens=most, temperature=0))
+        collected = Collected(lambda piece, i=i: order.append(i))
+        engine.submit(Job([3, 4, 5], collected, max_tokens=most, temperature=0))
         found.append(collected)
     assert [collected.all()[1] for collected in found] == ["length"] * 4
     assert [collected.pieces[-1].tokens for collected in found] == [400, 20, 20, 509]

@@ -104,8 +104,10 @@ def test_five_steps(oracle, monkeypatch, source, dtype, compiled):
         wide = make(source, apple_optim, apple)
         if hasattr(wide, "eps"):
             wide.eps = theirs.eps
-        up = lambda tree: tree_map(lambda x: x.astype(apple.float32), tree)  # noqa: E731
-        result = steps(wide, [up(g) for g in their_gradients], up(their_parameters))
+        wide_gradients, wide_parameters = tree_map(
+            lambda x: x.astype(apple.float32), (their_gradients, their_parameters)
+        )
+        result = steps(wide, wide_gradients, wide_parameters)
         exact = [result, wide.state]
     if compiled:
         ours.init(parameters)

@@ -383,10 +383,10 @@ def evaluate_plan(bound: Any, recorded: Sequence[Node], data: Callable[[Node], n
     def array(key: Any, dtype: Dtype, size: int) -> np.ndarray:
         if isinstance(key, int):
             key = plan.alias.get(key, key)
-            if key not in arrays and key in plan.leaves:
-                constant = plan.order[key].prim.name == "const"
-                elements = np.full(1, scalar(key)) if constant else np.array(data(recorded[plan.leaves[key]]))
-                arrays[key] = elements.reshape(-1).astype(dtype.np)
+            if key not in arrays and key in plan.scalars:
+                arrays[key] = np.full(1, scalar(key)).astype(dtype.np)
+            elif key not in arrays and key in plan.data:
+                arrays[key] = np.array(data(recorded[plan.data[key]])).reshape(-1).astype(dtype.np)
         if key not in arrays:
             arrays[key] = _garbage(size, dtype)
         return arrays[key]
@@ -395,7 +395,7 @@ def evaluate_plan(bound: Any, recorded: Sequence[Node], data: Callable[[Node], n
         return array(position, plan.order[position].dtype, int(np.prod(bound.shape(position))))
 
     def scalar(position: int) -> Any:
-        place = plan.leaves[position]
+        place = plan.scalars[position]
         return (plan.order[position] if place == -1 else bound.recorded_at(place, recorded)).params[0]
 
     for step in plan.steps:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from arrax.graph.node import Node
-from arrax.graph.template import opened
+from arrax.graph.template import number_of, opened
 from arrax.prims.leaf import placeholder
 
 OUTLINES = 1024
@@ -30,7 +28,6 @@ class Outline(NamedTuple):
 
 
 _outlines: OrderedDict[tuple, Outline] = OrderedDict()
-_next_number = itertools.count().__next__
 
 
 def outline(node: Node) -> Outline:
@@ -55,10 +52,5 @@ def _made_of(inputs: Sequence[Node], parts: list[Node], results: Sequence[Node])
         shape = tuple([sizes.setdefault(n, len(sizes)) for n in part.shape])
         at = tuple([position[id(x)] for x in part.inputs])
         program.append((part.prim, part.prim.static(part), part.dtype, shape, at))
-    number = _number((tuple(program), tuple([position[id(n)] for n in results])))
+    number = number_of((tuple(program), tuple([position[id(n)] for n in results])))
     return Outline(parts, number, tuple(sizes))
-
-
-@functools.lru_cache(maxsize=4 * OUTLINES)
-def _number(program: tuple) -> int:
-    return _next_number()

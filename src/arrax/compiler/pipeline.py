@@ -16,6 +16,7 @@ from arrax.compiler.lower import Lowering, Task
 from arrax.compiler.schedule import Scheduler
 from arrax.compiler.simplify import Simplified
 from arrax.graph.node import Node
+from arrax.prims.leaf import const
 
 
 @dataclass(eq=False, slots=True)
@@ -56,8 +57,8 @@ class Plan:
         order: the simplified graph that it was made from; positions in steps count in it.
         outputs: the positions of the results.
         alias: nodes that share another's memory, and the one whose it is.
-        leaves: position in the simplified graph -> place in the recorded one, for data and scalars; -1 for scalars that
-            the rewriting made.
+        data: position in the simplified graph -> position in the recorded one, for data.
+        scalars: likewise for scalars -> place in the recorded one, -1 for those that the rewriting made.
         sources: letter -> where its value is in the recorded graph: ("size", node, axis) or ("arg", node, number).
         groups: the schedule, for those who want to look.
         donations: inputs, and results that may be written over them.
@@ -71,27 +72,24 @@ class Plan:
     order: list[Node]
     outputs: list[int]
     alias: dict[int, int]
-    leaves: dict[int, Place]
+    data: dict[int, int]
+    scalars: dict[int, Place]
     sources: dict[int, tuple[str, Place, int]]
     groups: list[Group]
     symbols: Symbols
     stored: dict[int, list[int]]
     donations: list[Pair]
     copies: list[Pair | None]
-    touched: list[list[Memory]] = field(default_factory=list)
-    again: list[set[Memory]] = field(default_factory=list)
-    begins: list[list[Memory]] = field(default_factory=list)
-    ends: list[set[Memory]] = field(default_factory=list)
+    touched: list[list[Memory]] = field(init=False)
+    again: list[set[Memory]] = field(init=False)
+    begins: list[list[Memory]] = field(init=False)
+    ends: list[set[Memory]] = field(init=False)
 
     def __post_init__(self) -> None:
         self.touched = [self._touched(step) for step in self.steps]
-        reads = [self._read(step) for step in self.steps]
-        later: set[Memory] = set()
-        self.again = []
-        for touched, read in zip(reversed(self.touched), reversed(reads), strict=True):
-            self.again.insert(0, later.intersection(touched))
-            later.update(read)
-        placed = {*self.leaves, *(self.root(i) for i in self.outputs)}
+        last_read = {b: t for t, step in enumerate(self.steps) for b in self._read(step)}
+        self.again = [{b for b in touched if last_read.get(b, t) > t} for t, touched in enumerate(self.touched)]
+        placed = {*self.data, *self.scalars, *(self.root(i) for i in self.outputs)}
         first: dict[Memory, int] = {}
         last: dict[Memory, int] = {}
         for t, touched in enumerate(self.touched):
@@ -175,15 +173,13 @@ def build(recorded: list[Node], outputs: list[Node]) -> Plan:
         elif kind[0] == "arg":
             sources[letter] = ("arg", kind[1], kind[2])
     recorded_at = {id(n): i for i, n in enumerate(recorded)}
-    leaves: dict[int, Place] = {
-        i: recorded_at.get(id(n), graph.origin.get(id(n), -1))
-        for i, n in enumerate(graph.order)
-        if n.buffer is not None or n.prim.kind == "leaf"
-    }
+    leaves = {i: n for i, n in enumerate(graph.order) if n.buffer is not None or n.prim.kind == "leaf"}
+    scalars = {i: graph.origin.get(id(n), -1) for i, n in leaves.items() if n.prim is const}
+    data = {i: recorded_at[id(n)] for i, n in leaves.items() if i not in scalars}
     results = {scheduler.memory(i) for i in wanted}
     pairs = [
         (i, o)
-        for i, o in donations(accesses, leaves.keys() - results, results - leaves.keys())
+        for i, o in donations(accesses, data.keys() - results, results - leaves.keys())
         for a, b in [(graph.order[i], graph.order[o])]
         if a.shape == b.shape and a.dtype.size == b.dtype.size
     ]
@@ -193,7 +189,8 @@ def build(recorded: list[Node], outputs: list[Node]) -> Plan:
         [Node(n.prim, (), n.params, n.shape, n.dtype) for n in graph.order],  # a plan must not hold on to data
         [position[id(n)] for n in graph.outputs],
         {i: scheduler.memory(i) for i in scheduler.alias},
-        leaves,
+        data,
+        scalars,
         sources,
         planned.groups,
         symbols,

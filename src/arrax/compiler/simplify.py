@@ -22,6 +22,8 @@ from arrax.prims.pointwise import cast, mul
 from arrax.prims.reduce import initial, reduce, sum_p
 from arrax.prims.view import broadcast, reshape, transpose, transpose_p
 
+FEW = 8  # rows of a product for which reading the other operand takes most of the time; sizes that plans know
+
 
 def _half(node: Node) -> Node | None:
     if node.dtype.compute is node.dtype:
@@ -51,9 +53,6 @@ def _vector(node: Node) -> Node | None:
         product = mul(a, reshape(b, (*b.shape[:-2], 1, b.shape[-2])))
         return reduce(sum_p, product, (product.ndim - 1,))
     return None
-
-
-FEW = 8  # rows of a product for which reading the other operand takes most of the time
 
 
 def _few_rows(node: Node) -> Node | None:

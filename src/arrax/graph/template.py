@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from arrax.graph.primitive import Primitive
 
 
-@functools.lru_cache(maxsize=1024)
-def _number(program: tuple) -> int:
-    """Equal programs have one number, and so one plan."""
-    return _next_number()
-
-
 _next_number = itertools.count().__next__
+
+
+@functools.lru_cache(maxsize=4096)
+def number_of(program: tuple) -> int:
+    """A number that equal programs have in common, and so one plan."""
+    return _next_number()
 
 
 class Call(Node):
@@ -120,7 +120,7 @@ class Template:
             self.program.append((node.prim, node.params, node.shape, node.dtype, at))
         self.results = [position[id(n)] for n in targets]
         self.computes = [i >= first for i in self.results]
-        self.number = _number((self.arity, len(self.constants), tuple(self.program), tuple(self.results)))
+        self.number = number_of((self.arity, len(self.constants), tuple(self.program), tuple(self.results)))
 
     def instantiate(self, inputs: Sequence[Node]) -> list[Node]:
         """The outputs, with the given nodes in the places of the placeholders."""
@@ -206,7 +206,7 @@ def inlined(outputs: Sequence[Node]) -> tuple[list[Node], list[Node]]:
     """For each output a node of the same value behind which there are neither calls nor aliases.
 
     Nodes that have none behind them, and evaluated ones, stand for themselves. Second all nodes that were seen on the
-    way and have inputs: among them the calls, whose templates hold nodes of their own.
+    way and have inputs.
     """
     done: dict[int, Node] = {}
     seen: list[Node] = []

@@ -170,10 +170,10 @@ class Bound:
         self._numbers = self._letters(plan, recorded)
         self._cache: dict[Argument, int] = {}
         used = {b for touched in plan.touched for b in touched}
-        data = [i for i in plan.leaves if i in used and plan.order[i].prim.name != "const"]
-        scalars = [i for i in plan.leaves if i in used and plan.order[i].prim.name == "const"]
+        data = [i for i in plan.data if i in used]
+        scalars = [i for i in plan.scalars if i in used]
         # (position in the recorded graph) of data; (position or -1, type, bits where the compiler made it) of scalars
-        self.inputs: list[int] = [plan.leaves[i] for i in data]  # type: ignore[misc]
+        self.inputs = [plan.data[i] for i in data]
         self.scalars = [self._scalar(i, recorded) for i in scalars]
         self._place: dict[int | tuple, _Memory] = {i: _Memory(1 + k) for k, i in enumerate(data)}
         self._shapes: dict[int, tuple[int, ...]] = {}
@@ -182,8 +182,8 @@ class Bound:
         taken: dict[int, int] = {}
         for i in plan.outputs:
             root = self.plan.root(i)
-            if root in plan.leaves:
-                self.results.append(("leaf", plan.leaves[root]))  # type: ignore[arg-type]
+            if root in plan.data:
+                self.results.append(("leaf", plan.data[root]))
             else:
                 if root not in taken:
                     taken[root] = len(self.sizes)
@@ -231,7 +231,7 @@ class Bound:
         return outline(recorded[position]).parts[number]
 
     def _scalar(self, position: int, recorded: Sequence[Node]) -> tuple[int, Dtype, int]:
-        place, node = self.plan.leaves[position], self.plan.order[position]
+        place, node = self.plan.scalars[position], self.plan.order[position]
         if isinstance(place, int):
             return place, node.dtype, bits(node.params[0], node.dtype)
         return -1, node.dtype, bits(self.recorded_at(place, recorded).params[0], node.dtype)

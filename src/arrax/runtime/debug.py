@@ -26,7 +26,8 @@ def run(bound: Bound, table: array) -> None:
     """Runs a plan task by task."""
     address = table.buffer_info()[0]
     workers = threads.pool()
-    for segment, labels in zip(bound.segments, bound.labels(), strict=True):
+    every = bound.labels()
+    for segment, labels in zip(bound.segments, every, strict=True):
         for i, label in enumerate(labels):
             start = time.perf_counter()
             if isinstance(segment, tuple):
@@ -34,4 +35,4 @@ def run(bound: Bound, table: array) -> None:
             else:
                 segment(table)
             print(f"{(time.perf_counter() - start) * 1e6:10.1f} us  {label}", file=sys.stderr)
-    print(f"{'':10}     {sum(map(len, bound.labels()))} tasks, {bound.arena} bytes between them", file=sys.stderr)
+    print(f"{'':10}     {sum(map(len, every))} tasks, {bound.arena} bytes between them", file=sys.stderr)

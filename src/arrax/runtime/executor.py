@@ -110,9 +110,7 @@ def evaluate(outputs: list[Node]) -> None:
     then nothing has changed.
     """
     with _lock:
-        if _jobs:
-            _settle_behind(outputs)
-        pending = [n for n in outputs if n.buffer is None]
+        pending = _pending(outputs)
         if not pending:
             return
         run, wanted, shown = _prepare(pending)
@@ -142,9 +140,7 @@ def evaluate_later(outputs: list[Node], stream: int = 0) -> None:
         evaluate(outputs)
         return
     with _lock:
-        if _jobs:
-            _settle_behind(outputs)
-        pending = [n for n in outputs if n.buffer is None]
+        pending = _pending(outputs)
         if not pending:
             return
         run, wanted, shown = _prepare(pending)
@@ -156,6 +152,13 @@ def evaluate_later(outputs: list[Node], stream: int = 0) -> None:
         before = [job.future for job in _jobs if job.stream == stream]
         future = _background.submit(_run_after, before[-1] if before else None, run)
         _jobs.append(_Job(stream, future, run, wanted, shown))
+
+
+def _pending(outputs: list[Node]) -> list[Node]:
+    """Those that are still to be computed, once there is what they need of the background's results."""
+    if _jobs:
+        _settle_behind(outputs)
+    return [n for n in outputs if n.buffer is None]
 
 
 def _run_after(before: Future | None, run: Run) -> None:
