@@ -6,6 +6,7 @@ from the graph of each evaluation.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from arrax.compiler.index import Place, Poly, Symbols
 from arrax.compiler.lower import Lowering, Task
 from arrax.compiler.schedule import Scheduler
 from arrax.compiler.simplify import Simplified
+from arrax.compiler.stages import stages
 from arrax.graph.node import Node
 from arrax.prims.leaf import const
 
@@ -63,9 +65,10 @@ class Plan:
         groups: the schedule, for those who want to look.
         donations: inputs, and results that may be written over them.
         copies: for each step the donation that makes it needless, if there is one.
+        stages: the steps that are launched together, in order.
         touched: for each step the memory that it reads or writes: nodes, and intermediate results of cut reductions.
         again: for each step those of them that later ones read.
-        begins, ends: for each step the intermediate results that it is the first, the last to touch.
+        begins, ends: for each stage the intermediate results that it is the first, the last to touch.
     """
 
     steps: list[Step]
@@ -80,6 +83,7 @@ class Plan:
     stored: dict[int, list[int]]
     donations: list[Pair]
     copies: list[Pair | None]
+    stages: list[range]
     touched: list[list[Memory]] = field(init=False)
     again: list[set[Memory]] = field(init=False)
     begins: list[list[Memory]] = field(init=False)
@@ -92,16 +96,16 @@ class Plan:
         placed = {*self.data, *self.scalars, *(self.root(i) for i in self.outputs)}
         first: dict[Memory, int] = {}
         last: dict[Memory, int] = {}
-        for t, touched in enumerate(self.touched):
-            for b in touched:
+        for k, stage in enumerate(self.stages):
+            for b in itertools.chain.from_iterable(self.touched[t] for t in stage):
                 if b not in placed:
-                    first.setdefault(b, t)
-                    last[b] = t
-        self.begins, self.ends = [[] for _ in self.steps], [set() for _ in self.steps]
-        for b, t in first.items():
-            self.begins[t].append(b)
-        for b, t in last.items():
-            self.ends[t].add(b)
+                    first.setdefault(b, k)
+                    last[b] = k
+        self.begins, self.ends = [[] for _ in self.stages], [set() for _ in self.stages]
+        for b, k in first.items():
+            self.begins[k].append(b)
+        for b, k in last.items():
+            self.ends[k].add(b)
 
     def root(self, position: int) -> int:
         """The node in whose memory a node is."""
@@ -197,4 +201,5 @@ def build(recorded: list[Node], outputs: list[Node]) -> Plan:
         planned.stored,
         pairs,
         copies,
+        stages(accesses, [isinstance(s, Library) or c is not None for s, c in zip(steps, copies, strict=True)], pairs),
     )

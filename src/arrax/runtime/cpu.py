@@ -45,6 +45,7 @@ KERNELS = 4096
 STREAM = 24 << 20  # bytes that a task moves from which on what it writes had better not go through the caches
 ROWS = 1 << 15  # elements that are worth a thread in a library's work
 _START = operator.itemgetter(0)
+Row = tuple[int, int, int, int]  # a native task: function, arguments, iterations, iterations at a time
 VARIANTS = 16  # of a bound plan's tasks, without the copies that donations save
 
 _functions: OrderedDict[str, int] = OrderedDict()
@@ -68,11 +69,18 @@ _FORMATS = {
 }  # fmt: skip
 
 
-def bits(value: float, dtype: Dtype) -> int:
-    """A scalar as the 64 bits that a kernel reads its (computing) type from."""
+# The second word of a complex128, which takes two; the first is its real part.
+_IMAGINARY = Dtype("imaginary part", dtypes.complex128.category, np.float64)
+
+
+def bits(value: Any, dtype: Dtype) -> int:
+    """A scalar as the 64 bits that a kernel reads its (computing) type from; of a complex128, those of one part."""
     form = _FORMATS.get(dtype)
     if dtype.is_complex:
-        return struct.unpack("q", struct.pack("ff", complex(value).real, complex(value).imag))[0]
+        if dtype is dtypes.complex64:
+            with np.errstate(over="ignore"):
+                return int(np.array([value], np.complex128).astype(np.complex64).view(np.int64)[0])
+        form, value = "d", complex(value).imag if dtype is _IMAGINARY else complex(value).real
     if form is None:
         size = dtype.size * 8
         n = int(value) & ((1 << size) - 1)
@@ -174,7 +182,7 @@ class Bound:
         scalars = [i for i in plan.scalars if i in used]
         # (position in the recorded graph) of data; (position or -1, type, bits where the compiler made it) of scalars
         self.inputs = [plan.data[i] for i in data]
-        self.scalars = [self._scalar(i, recorded) for i in scalars]
+        self.scalars: list[tuple[int, Dtype, int]] = []
         self._place: dict[int | tuple, _Memory] = {i: _Memory(1 + k) for k, i in enumerate(data)}
         self._shapes: dict[int, tuple[int, ...]] = {}
         self.results: list[tuple[str, int]] = []
@@ -191,8 +199,9 @@ class Bound:
                     self._place[root] = _Memory(1 + len(data) + taken[root])
                 self.results.append(("own", taken[root]))
         self.arena_slot = 1 + len(data) + len(self.sizes)
-        for k, i in enumerate(scalars):
-            self._place[i] = _Memory(self.arena_slot + 1 + k)
+        for i in scalars:
+            self._place[i] = _Memory(self.arena_slot + 1 + len(self.scalars))
+            self.scalars += self._scalar(i, recorded)
         self.classes = [size_class(n) for n in self.sizes]
         self.arena = self._arrange()
         if self.arena:
@@ -230,11 +239,14 @@ class Bound:
         position, number = place
         return outline(recorded[position]).parts[number]
 
-    def _scalar(self, position: int, recorded: Sequence[Node]) -> tuple[int, Dtype, int]:
+    def _scalar(self, position: int, recorded: Sequence[Node]) -> list[tuple[int, Dtype, int]]:
+        """The words of a scalar."""
         place, node = self.plan.scalars[position], self.plan.order[position]
+        words = (node.dtype, _IMAGINARY) if node.dtype is dtypes.complex128 else (node.dtype,)
         if isinstance(place, int):
-            return place, node.dtype, bits(node.params[0], node.dtype)
-        return -1, node.dtype, bits(self.recorded_at(place, recorded).params[0], node.dtype)
+            return [(place, word, bits(node.params[0], word)) for word in words]
+        value = self.recorded_at(place, recorded).params[0]
+        return [(-1, word, bits(value, word)) for word in words]
 
     def _letters(self, plan: Plan, recorded: Sequence[Node]) -> dict[int, int]:
         numbers = {}
@@ -299,35 +311,54 @@ class Bound:
         self.segments: list[tuple[int, int] | Callable[[array], None]] = []
         self._rows: list[np.ndarray] = []
         self._copies: list[Pair | None] = []
-        self._segment_steps: list[list[Step]] = []
-        steps: list[Step] = []
-        rows: list[tuple[int, int, int, int]] = []
+        self._launched: list[list[list[Step]]] = []
+        launched: list[list[Step]] = []
+        rows: list[Row] = []
         copies: list[Pair | None] = []
-        for step, copy, again in zip(self.plan.steps, self.plan.copies, self.plan.again, strict=True):
-            if isinstance(step, Library):
-                self._close(rows, steps, copies)
-                rows, steps, copies = [], [], []
-                self.segments.append(self._library(step, self.recorded_at(step.recorded, recorded).params))
-                self._segment_steps.append([step])
+        for stage in self.plan.stages:
+            first = self.plan.steps[stage[0]]
+            if isinstance(first, Library):
+                self._close(rows, launched, copies)
+                rows, launched, copies = [], [], []
+                self.segments.append(self._library(first, self.recorded_at(first.recorded, recorded).params))
+                self._launched.append([[first]])
                 continue
-            row = self._task(step, workers, again) if isinstance(step, Task) else self._product(step, workers)
-            if row[2] > 0:
-                rows.append(row)
-                steps.append(step)
-                copies.append(copy)
-        self._close(rows, steps, copies)
+            found = [(row, self.plan.steps[t]) for t in stage for row in [self._row(t, workers)] if row[2] > 0]
+            if found:
+                together = [row for row, _ in found]
+                rows.append(self._together(together) if len(together) > 1 else together[0])
+                launched.append([step for _, step in found])
+                copies.append(self.plan.copies[stage[0]])
+        self._close(rows, launched, copies)
 
-    def _close(self, rows: list[tuple[int, int, int, int]], steps: list[Step], copies: list[Pair | None]) -> None:
+    def _row(self, number: int, workers: int) -> Row:
+        step = self.plan.steps[number]
+        if isinstance(step, Task):
+            return self._task(step, workers, self.plan.again[number])
+        assert isinstance(step, Product)
+        return self._product(step, workers)
+
+    def _together(self, rows: list[Row]) -> Row:
+        """One task for several that have nothing to do with each other: its iterations are their pieces."""
+        words: list[int] = []
+        end = 0
+        for address, arguments, total, piece in rows:
+            end += -(-total // piece)
+            words += (address, arguments, total, piece, end)
+        little = sum(total / piece for _, _, total, piece in rows) <= 1
+        return threads.together(), self._keep(words), end, end if little else 1
+
+    def _close(self, rows: list[Row], launched: list[list[Step]], copies: list[Pair | None]) -> None:
         if rows:
             self._copies = copies  # of the last segment
-            self._segment_steps.append(steps)
+            self._launched.append(launched)
             block = np.array(rows, np.int64)
             self._rows.append(block)
             self.segments.append((block.ctypes.data, len(rows)))
 
     def labels(self) -> list[list[str]]:
         """For each segment what its tasks do, for people."""
-        return [[self._label(step) for step in steps] for steps in self._segment_steps]
+        return [[" | ".join(map(self._label, steps)) for steps in segment] for segment in self._launched]
 
     def _label(self, step: Step) -> str:
         if isinstance(step, Library):
@@ -344,7 +375,7 @@ class Bound:
         self._arguments.append(block)
         return block.buffer_info()[0]
 
-    def _task(self, task: Task, workers: int, again: Collection[int | tuple]) -> tuple[int, int, int, int]:
+    def _task(self, task: Task, workers: int, again: Collection[int | tuple]) -> Row:
         """``again``: the memory that later tasks read."""
         words: list[int] = []
         for b in task.buffers:
@@ -382,7 +413,7 @@ class Bound:
                 moved += whole if buffer.written else min(whole, elements * buffer.dtype.size)
         return moved >= STREAM and all(self.number(p) * size % LINE == 0 for p, size in task.strides)
 
-    def _product(self, p: Product, workers: int) -> tuple[int, int, int, int]:
+    def _product(self, p: Product, workers: int) -> Row:
         dtype = self.plan.order[p.target].dtype
         loop, function = blas.product(dtype)
         m_letter, n_letter, k_letter = p.variables
@@ -446,7 +477,7 @@ class Bound:
 
         def run(table: array) -> None:
             arrays = [
-                _scalar(table[place.slot], d) if place.slot > arena_slot else _view(table, place, s, d)
+                _scalar(table, place.slot, d) if place.slot > arena_slot else _view(table, place, s, d)
                 for place, s, d in sources
             ]
             out = _view(table, target, shape, dtype, writable=True)
@@ -559,9 +590,10 @@ def _shares(count: int, workers: int, most: int) -> int:
     return best
 
 
-def _scalar(word: int, dtype: Dtype) -> np.ndarray:
-    """The scalar that ``bits`` made a word of."""
-    return np.array([word], np.int64).view(dtype.compute.np)[0].astype(dtype.np)
+def _scalar(table: array, slot: int, dtype: Dtype) -> np.ndarray:
+    """The scalar that ``bits`` made words of."""
+    words = table[slot : slot + max(1, dtype.size // 8)]
+    return np.array(words, np.int64).view(dtype.compute.np)[0].astype(dtype.np)
 
 
 def _view(table: array, place: _Memory, shape: tuple, dtype: Dtype, *, writable: bool = False) -> np.ndarray:

@@ -3,7 +3,9 @@
 ``run`` walks an array of tasks (function, arguments, iterations, iterations at a time). A task with more iterations
 than it does at a time is shared with the pool: the caller opens it, all threads take pieces of it until none is left,
 and the caller goes on when the last one is done. Workers wait spinning for a while, then asleep. A second caller that
-finds the pool taken does its tasks alone.
+finds the pool taken does its tasks alone. ``together`` is the function of a task whose iterations are the pieces of
+several others; its arguments are theirs: function, arguments, iterations, iterations at a time, and the number of
+pieces up to and with this one's.
 
 Words of the pool (8 bytes each): 0 taken, 8 open, 9 epoch, 16 next, 24 active, 32 function, 33 arguments, 34 table,
 35 iterations, 36 piece, 40 stop, 48 sleepers; the mutex is at byte 512, the condition at 768.
@@ -136,6 +138,45 @@ exit:
   ret void
 }
 
+define void @NAME_together(ptr %table, ptr %args, i64 %lo, i64 %hi) {
+entry:
+  br label %find
+find:
+  %row = phi ptr [ %args, %entry ], [ %row.next, %behind ], [ %row, %call ]
+  %begin = phi i64 [ 0, %entry ], [ %end, %behind ], [ %begin, %call ]
+  %p = phi i64 [ %lo, %entry ], [ %p, %behind ], [ %until, %call ]
+  %more = icmp slt i64 %p, %hi
+  br i1 %more, label %look, label %done
+look:
+  %end.at = getelementptr i64, ptr %row, i64 4
+  %end = load i64, ptr %end.at
+  %here = icmp slt i64 %p, %end
+  br i1 %here, label %call, label %behind
+behind:
+  %row.next = getelementptr i64, ptr %row, i64 5
+  br label %find
+call:
+  %args.at = getelementptr i64, ptr %row, i64 1
+  %total.at = getelementptr i64, ptr %row, i64 2
+  %piece.at = getelementptr i64, ptr %row, i64 3
+  %f = load ptr, ptr %row
+  %own = load ptr, ptr %args.at
+  %total = load i64, ptr %total.at
+  %piece = load i64, ptr %piece.at
+  %ends = icmp slt i64 %hi, %end
+  %until = select i1 %ends, i64 %hi, i64 %end
+  %skipped = sub i64 %p, %begin
+  %first = mul i64 %skipped, %piece
+  %taken = sub i64 %until, %begin
+  %last = mul i64 %taken, %piece
+  %inside = icmp slt i64 %last, %total
+  %stop = select i1 %inside, i64 %last, i64 %total
+  call void %f(ptr %table, ptr %own, i64 %first, i64 %stop)
+  br label %find
+done:
+  ret void
+}
+
 define void @NAME_worker(ptr %pool) {
 entry:
   %open.p = getelementptr i64, ptr %pool, i64 8
@@ -252,6 +293,7 @@ class Pool:
         self.threads = count()
         # run(pool, tasks, number of tasks, table)
         self.run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)(address)
+        self.together = cpu.sibling(source, "_together")
         self._worker = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(cpu.sibling(source, "_worker"))
         self._memory = np.zeros(_POOL_WORDS + 8, np.int64)
         start = -(-self._memory.ctypes.data // 64) * 64
@@ -296,6 +338,11 @@ def pool() -> Pool:
             if _pool is None:
                 _pool = Pool()
     return _pool
+
+
+def together() -> int:
+    """The address of the function that works on several tasks."""
+    return pool().together
 
 
 def _after_fork() -> None:
