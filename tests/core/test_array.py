@@ -37,7 +37,6 @@ a + [1, 2, 3]
 a + (1, 2, 3)
 -mx.array([True])
 -u
-a @ a
 fm @ fm.T
 a @ 1
 u + 300

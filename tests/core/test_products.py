@@ -1,10 +1,16 @@
-"""Products of arrays: compared with MLX."""
+"""Products of arrays: compared with MLX; those of integers, which it does not have, with NumPy."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import numpy as np
 import pytest
+
+import arrax
+import arrax.core as mx
+from arrax.runtime import executor
 
 EXPRESSIONS = """
 mx.matmul(f, f)
@@ -21,7 +27,7 @@ mx.addmm(mx.array(1.0), f[None], f[:, None], 2.0, 3.0)
 mx.addmm(f, f[None], f[:, None])
 mx.addmm(mx.array([1, 2]), f[None], mx.ones((2, 2)))
 mx.addmm(f[0], f, f)
-mx.inner(a, a)
+mx.matmul(m > 1, m > 1)
 mx.inner(f, f)
 mx.inner(mx.array(2.0), f)
 mx.inner(m.astype(mx.float32), m.astype(mx.float32))
@@ -31,13 +37,15 @@ mx.outer(m, a)
 mx.tensordot(m.astype(mx.float32), m.astype(mx.float32), [[0], [0]])
 mx.tensordot(m.astype(mx.float32), m.astype(mx.float32))
 mx.tensordot(m.astype(mx.float32), m.astype(mx.float32), 1)
-mx.tensordot(m, m, [[0, 1], [0, 1]])
+mx.tensordot(m > 1, m > 1, [[0, 1], [0, 1]])
 mx.tensordot(m.astype(mx.float32), m.astype(mx.float32), axes=[1, 1])
 mx.tensordot(f, f, 0)
 mx.tensordot(f, f, 3)
 mx.tensordot(f, f, -1)
 mx.einsum('ij,kj->ik',m.astype(mx.float32),m.astype(mx.float32))
-mx.einsum('ij,kj',m,m)
+mx.einsum('ij,kj',m > 1,m > 1)
+mx.addmm(m, m, m, 0.5)
+mx.addmm(m, m, m, 1.0, inf)
 mx.einsum('ii->i',mx.eye(2))
 mx.einsum('i,i',f,f)
 mx.einsum('...i,i->...',m.astype(mx.float32),a.astype(mx.float32))
@@ -90,3 +98,91 @@ mx.einsum_path('ii->i',mx.eye(3))
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_agrees_with_mlx(agree: Callable[..., None], expression: str) -> None:
     agree(expression)
+
+
+# --- integers ---------------------------------------------------------------------------------------------------------
+WHOLE = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+PRODUCTS: dict[str, Callable[..., Any]] = {
+    "rows": lambda m, x, y, z: x @ y,
+    "columns": lambda m, x, y, z: x @ z.T,
+    "columns of both": lambda m, x, y, z: y.T @ x.T,
+    "a vector on the right": lambda m, x, y, z: x @ z[0],
+    "a vector on the left": lambda m, x, y, z: z[0] @ y,
+    "two vectors": lambda m, x, y, z: x[0] @ y[:, 0],
+    "batches": lambda m, x, y, z: m.stack([x, x]) @ m.stack([y, y])[:, None],
+    "batches of transposed": lambda m, x, y, z: m.stack([y, y]).swapaxes(1, 2) @ m.stack([x]).swapaxes(1, 2),
+    "one batch": lambda m, x, y, z: m.stack([x, x]) @ y,
+    "nothing": lambda m, x, y, z: x[:0] @ y,
+    "sums of nothing": lambda m, x, y, z: x[:, :0] @ y[:0],
+    "inner": lambda m, x, y, z: m.inner(x, z),
+    "outer": lambda m, x, y, z: m.outer(x[0], z[1]),
+    "dot": lambda m, x, y, z: m.dot(x, m.stack([y, y, y])),
+    "vdot": lambda m, x, y, z: m.vdot(x[0], z[0]),
+    "tensordot": lambda m, x, y, z: m.tensordot(x, y, [[1], [0]]),
+    "tensordot of all": lambda m, x, y, z: m.tensordot(x, x),
+    "tensordot of none": lambda m, x, y, z: m.tensordot(x[:3, :4], z, 0),
+    "einsum": lambda m, x, y, z: m.einsum("ij,jk->ki", x, y),
+    "einsum of three": lambda m, x, y, z: m.einsum("ij,jk,lj->lk", x, y, z),
+    "einsum of batches": lambda m, x, y, z: m.einsum("bij,bkj->bik", m.stack([x, z[:1] + x]), m.stack([z, z])),
+    "a chain": lambda m, x, y, z: (x @ y).T @ (x + 1),
+}
+
+
+@pytest.fixture(params=["compiled", "reference"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(executor, "SMALL", 0 if request.param == "compiled" else 1 << 30)
+    yield
+
+
+def whole(dtype: str, *shape: int) -> np.ndarray:
+    """Numbers whose products do not fit the type."""
+    limits = np.iinfo(dtype)
+    return np.random.default_rng(sum(shape)).integers(limits.min, limits.max, shape, dtype, endpoint=True)
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning")
+@pytest.mark.parametrize("name", PRODUCTS)
+@pytest.mark.parametrize("dtype", WHOLE)
+def test_integers_wrap_around_as_in_numpy(engine: None, name: str, dtype: str) -> None:
+    values = [whole(dtype, *shape) for shape in ((9, 37), (37, 5), (6, 37))]
+    wanted = PRODUCTS[name](np, *values)
+    found = np.array(PRODUCTS[name](mx, *(mx.array(v) for v in values)))
+    assert found.dtype == wanted.dtype == dtype
+    np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("a, b", [("int8", "int16"), ("uint8", "int8"), ("bool", "int32"), ("uint32", "bool")])
+def test_integers_of_two_types(a: str, b: str) -> None:
+    x, y = np.arange(12).reshape(3, 4).astype(a), np.arange(8).reshape(4, 2).astype(b)
+    found = np.array(mx.array(x) @ mx.array(y))
+    assert found.dtype == (x @ y).dtype
+    np.testing.assert_array_equal(found, x @ y)
+
+
+def test_integers_meet_other_types() -> None:
+    m = mx.array([[1, 2], [3, 4]])
+    assert (m @ m.astype(mx.float16)).dtype is mx.float16
+    assert (m @ m.astype(mx.complex64)).dtype is mx.complex64
+    assert mx.addmm(m, m, m, 2, -1).tolist() == [[13, 18], [27, 40]]
+    assert mx.addmm(mx.array([0.5, 1.5]), m, m, 2.0, 0.5).tolist() == [[14.25, 20.75], [30.25, 44.75]]
+    m @= m
+    assert m.tolist() == [[7, 10], [15, 22]]
+
+
+def test_integers_under_transforms() -> None:
+    m, weights = mx.array([[1, 2], [3, 4]]), mx.array([[0.5, 1.0], [2.0, -1.0]])
+    assert mx.vmap(lambda row: m @ row)(m).tolist() == (m @ m.T).T.tolist()
+    assert mx.compile(lambda a: a @ a)(m).tolist() == [[7, 10], [15, 22]]
+    assert mx.grad(lambda w: (w * (m @ m)).sum())(weights).tolist() == [[7, 10], [15, 22]]
+
+
+def test_an_integer_product_is_one_kernel() -> None:
+    """Nothing has a place in memory but the operands and the product."""
+    x, y = mx.array(whole("int32", 64, 80)), mx.array(whole("int32", 80, 48))
+    mx.eval(x, y)
+    before = mx.get_active_memory()
+    mx.reset_peak_memory()
+    z = x @ y
+    mx.eval(z)
+    assert mx.get_peak_memory() - before < 4 * z.nbytes
+    assert str(arrax.explain(x @ y)).count("kernel k(") == 1

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import arrax.core as mx
-from arrax.runtime import cpu, executor
+from arrax.runtime import executor
+from arrax.runtime.run import Run
 
 
 def large(seed: int = 0) -> tuple[mx.array, np.ndarray]:
@@ -18,15 +19,15 @@ def large(seed: int = 0) -> tuple[mx.array, np.ndarray]:
 
 
 def test_it_returns_before_the_work_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    go, run = threading.Event(), cpu.Run.__call__
+    go, run = threading.Event(), Run.__call__
 
-    def held(self: cpu.Run) -> list:
+    def held(self: Run) -> list:
         assert go.wait(20)
         return run(self)
 
     x, values = large()
     with monkeypatch.context() as patch:
-        patch.setattr(cpu.Run, "__call__", held)
+        patch.setattr(Run, "__call__", held)
         y = mx.tanh(x) + 1
         mx.async_eval(y)
         assert len(executor._jobs) == 1
@@ -70,13 +71,13 @@ def test_a_loop_one_step_ahead() -> None:
 
 
 def test_failures_are_those_of_who_wants_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(self: cpu.Run) -> list:
+    def failing(self: Run) -> list:
         raise MemoryError("none left")
 
     x, values = large()
     y = mx.exp(x)
     with monkeypatch.context() as patch:
-        patch.setattr(cpu.Run, "__call__", failing)
+        patch.setattr(Run, "__call__", failing)
         mx.async_eval(y)
         other = mx.array([1.0, 2.0])
         assert (other + 1).tolist() == [2.0, 3.0]  # small: no run

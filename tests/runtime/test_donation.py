@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import arrax.core as mx
-from arrax.runtime import cpu
+from arrax.runtime.run import Run
 
 RNG = np.random.default_rng(0)
 
@@ -239,9 +239,9 @@ def test_gradients_see_what_was_there() -> None:
 
 # --- faults -----------------------------------------------------------------------------------------------------------
 def test_interrupted_after_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = cpu.Run.__call__
+    run = Run.__call__
 
-    def interrupted(self: cpu.Run) -> list:
+    def interrupted(self: Run) -> list:
         run(self)
         raise KeyboardInterrupt
 
@@ -249,21 +249,21 @@ def test_interrupted_after_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     y = x + 1
     del x
     with monkeypatch.context() as patch:
-        patch.setattr(cpu.Run, "__call__", interrupted)
+        patch.setattr(Run, "__call__", interrupted)
         with pytest.raises(KeyboardInterrupt):
             mx.eval(y)
     np.testing.assert_array_equal(y, values + 1)
 
 
 def test_interrupted_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(self: cpu.Run) -> list:
+    def interrupted(self: Run) -> list:
         raise KeyboardInterrupt
 
     x, values = fresh(64, 128)
     y = x + 1
     del x
     with monkeypatch.context() as patch:
-        patch.setattr(cpu.Run, "__call__", interrupted)
+        patch.setattr(Run, "__call__", interrupted)
         with pytest.raises(KeyboardInterrupt):
             mx.eval(y)
     np.testing.assert_array_equal(y, values + 1)

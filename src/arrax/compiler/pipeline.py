@@ -6,6 +6,7 @@ from the graph of each evaluation.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from arrax.compiler.donation import Access, Pair, access, donations
 from arrax.compiler.group import Group
 from arrax.compiler.index import Place, Poly, Symbols
-from arrax.compiler.lower import Lowering, Task
+from arrax.compiler.lower import Ceil, Lowering, Task
 from arrax.compiler.schedule import Scheduler
 from arrax.compiler.simplify import Simplified
 from arrax.compiler.stages import stages
@@ -50,7 +51,7 @@ Step = Task | Product | Library
 Memory = int | tuple
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False)
 class Plan:
     """What evaluates graphs of one structure.
 
@@ -66,6 +67,7 @@ class Plan:
         donations: inputs, and results that may be written over them.
         copies: for each step the donation that makes it needless, if there is one.
         stages: the steps that are launched together, in order.
+        sizes: those of the axes of ``order``.
         touched: for each step the memory that it reads or writes: nodes, and intermediate results of cut reductions.
         again: for each step those of them that later ones read.
         begins, ends: for each stage the intermediate results that it is the first, the last to touch.
@@ -84,12 +86,14 @@ class Plan:
     donations: list[Pair]
     copies: list[Pair | None]
     stages: list[range]
+    sizes: set[int] = field(init=False)
     touched: list[list[Memory]] = field(init=False)
     again: list[set[Memory]] = field(init=False)
     begins: list[list[Memory]] = field(init=False)
     ends: list[set[Memory]] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.sizes = {n for node in self.order for n in node.shape}
         self.touched = [self._touched(step) for step in self.steps]
         last_read = {b: t for t, step in enumerate(self.steps) for b in self._read(step)}
         self.again = [{b for b in touched if last_read.get(b, t) > t} for t, touched in enumerate(self.touched)]
@@ -106,6 +110,23 @@ class Plan:
             self.begins[k].append(b)
         for b, k in last.items():
             self.ends[k].add(b)
+
+    @functools.cached_property
+    def letters(self) -> list[set[int]]:
+        """For each stage the letters that its iterations and arguments depend on."""
+        return [set().union(*(self._letters(self.steps[t]) for t in stage)) for stage in self.stages]
+
+    def _letters(self, step: Step) -> set[int]:
+        used: list[Poly] = []
+        if isinstance(step, Task):
+            sizes = {n for b in step.buffers if isinstance(b, int) for n in self.order[b].shape}
+            used = [self.symbols.size(n) for n in sizes]
+            for argument in (*step.args, step.total, step.work):
+                used += (argument.size, argument.factor) if isinstance(argument, Ceil) else (argument,)
+            used += [stride for stride, _ in step.strides or ()]
+        elif isinstance(step, Product):
+            used = [*step.dims, step.result, *(address for _, address in step.operands)]
+        return set().union(*(p.letters() for p in used))
 
     def root(self, position: int) -> int:
         """The node in whose memory a node is."""

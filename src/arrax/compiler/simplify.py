@@ -141,7 +141,7 @@ class Simplified:
             inputs = tuple([self._replaced.get(id(i), i) for i in node.inputs])
             same = all(a is b for a, b in zip(inputs, node.inputs, strict=True))
             new = node if same else Node(node.prim, inputs, node.params, node.shape, node.dtype)
-            if new.prim is matmul_p:
+            if new.prim is matmul_p and new.dtype.is_float:
                 new = self._product(new)
             elif new.prim is transpose_p and self._uses[id(node.inputs[0])] == 1:
                 new = self._transposed(new)
@@ -186,7 +186,7 @@ class Simplified:
         """A transposed product is the product of the transposed operands in the other order, written as wanted."""
         product, axes = node.inputs[0], node.params[0]
         swapped = (*range(node.ndim - 2), node.ndim - 1, node.ndim - 2)
-        if product.prim is not matmul_p or axes != swapped:
+        if product.prim is not matmul_p or product.dtype.is_complex or axes != swapped:
             return node
         a, b = product.inputs
         return matmul(swap_last(b), swap_last(a))

@@ -58,7 +58,7 @@ def scalar_node(value: Any, kind: type, dtype: Dtype) -> Node:
     if kind is int:
         limits = _LIMITS.get(dtype)
         if limits is None:
-            return constant(complex(value) if dtype is complex64 else float(value), dtype)
+            return constant(complex(value) if dtype.is_complex else float(value), dtype)
         if not limits.min <= value <= limits.max:
             raise ValueError(f"[convert] expected an integer that fits {dtype.name}, got {value}: use a wider array")
         return constant(int(value), dtype)
@@ -82,7 +82,7 @@ def default_dtype(value: Any, kind: type) -> Dtype:
 
 
 def numpy_node(array: np.ndarray, dtype: Dtype | None = None) -> Node:
-    """A leaf with a copy of a NumPy array; without a dtype double precision becomes single."""
+    """A leaf with a copy of a NumPy array; without a dtype double precision becomes single, of complex numbers too."""
     if array.dtype.kind == "V" and array.dtype.itemsize == 2:  # bfloat16 as some libraries store it
         array = array.view(np.dtype("bfloat16"))
     if array.dtype.byteorder not in "=|" and not array.dtype.isnative:
@@ -90,9 +90,9 @@ def numpy_node(array: np.ndarray, dtype: Dtype | None = None) -> Node:
     kind, size = array.dtype.kind, array.dtype.itemsize
     with np.errstate(all="ignore"):
         if dtype is not None and dtype.category >= float32.category and kind in "fciub":
-            array = (array.real if kind == "c" and dtype is not complex64 else array).astype(dtype.np)
+            array = (array.real if kind == "c" and not dtype.is_complex else array).astype(dtype.np)
         elif kind == "c":
-            array = array.astype(np.complex64)
+            array = array.astype(np.complex64 if dtype is None else np.complex128)
         elif kind == "f" and size >= 8:
             array = array.astype(np.float32 if dtype is None else np.float64)
     own = from_numpy(array.dtype)
@@ -265,7 +265,7 @@ def list_node(values: list | tuple, dtype: Dtype | None) -> Node:
     if target.is_integer and own.is_integer:
         wide = np.array(flat, np.int64)
         return from_numpy_array(wide.astype(target.np).reshape(shape))
-    exact = own if own.category > target.category else target
+    exact = promote(own, target) if own.category > target.category else target
     with np.errstate(all="ignore"):
         result = from_numpy_array(np.array(flat).astype(exact.np).reshape(shape))
     return cast(result, target)

@@ -13,6 +13,7 @@ from arrax.graph.dtypes import (
     bfloat16,
     bool_,
     complex64,
+    complex128,
     float16,
     float32,
     float64,
@@ -22,6 +23,7 @@ from arrax.graph.dtypes import (
     int64,
     promote,
     promote_scalar,
+    real_of,
     uint8,
     uint16,
     uint32,
@@ -39,6 +41,7 @@ __all__ = [
     "bool_",
     "can_cast",
     "complex64",
+    "complex128",
     "complexfloating",
     "finfo",
     "float16",
@@ -182,7 +185,7 @@ def _dtype_of(x: Any) -> Any:
 
 
 class finfo:
-    """Limits of a floating point type, or that of an array; of complex64 those of its parts.
+    """Limits of a floating point type, or that of an array; of a complex type those of its parts.
 
     Attributes:
         min, max: the smallest and the largest finite number.
@@ -201,7 +204,7 @@ class finfo:
             raise TypeError(f"[finfo] expected a dtype, got {arg!r}: pass one such as mx.float32")
         if not arg.is_inexact:
             raise ValueError(f"[finfo] expected a floating point type, got {arg.name}: use iinfo")
-        self.dtype = float32 if arg is complex64 else arg
+        self.dtype = real_of(arg)
         self.bits = self.dtype.size * 8
         if self.dtype is bfloat16:
             self.eps, self.max, self.smallest_normal = 2.0**-7, (2 - 2.0**-7) * 2.0**127, 2.0**-126

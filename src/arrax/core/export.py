@@ -16,6 +16,7 @@ from arrax.core.files.safetensors import safetensors_writer
 from arrax.core.files.streams import save
 from arrax.core.io import load
 from arrax.graph import show
+from arrax.graph.dtypes import complex128, float64
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node
 from arrax.graph.template import inlined, needed
@@ -92,6 +93,11 @@ def _check(op: str, fun: Any, shapeless: Any, metadata: Any) -> None:
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
+def _as_kept(a: Any) -> array:
+    """The container has no complex128: such an array is kept as pairs of float64."""
+    return a.reshape(*a.shape, 1).view(float64) if a.dtype is complex128 else a
+
+
 class FunctionExporter:
     """Records a function for several kinds of arguments into one file; ``exporter`` makes it.
 
@@ -136,7 +142,7 @@ class FunctionExporter:
         for node in (n for f in self._functions for n in f.constants):
             if id(node) not in names:
                 names[id(node)] = str(len(names))
-                arrays[names[id(node)]] = wrap(node)
+                arrays[names[id(node)]] = _as_kept(wrap(node))
         text = serialization.to_text(self._functions, lambda node: names[id(node)])
         metadata = {"format": _FORMAT, "graph": text, "metadata": self._metadata or ""}
         save("export_function", self._file, "", safetensors_writer("export_function", arrays, metadata), RuntimeError)

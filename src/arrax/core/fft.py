@@ -1,4 +1,7 @@
-"""Discrete Fourier transforms, in single precision."""
+"""Discrete Fourier transforms.
+
+Numbers of double precision are transformed in it, all others in single precision.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from arrax.core.device import check_device, check_stream
 from arrax.core.ops.math import conj
 from arrax.core.ops.shape import roll
 from arrax.core.stft import istft, stft
-from arrax.graph.dtypes import Dtype, complex64, float32, int32
+from arrax.graph.dtypes import Dtype, float32, int32, real_of, to_complex
 from arrax.graph.handle import wrap
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import bind
@@ -81,7 +84,7 @@ def _complex(op: str, a: Any, s: Any, axes: Any, norm: str, inverse: bool) -> An
     node, positions, sizes = _arguments(op, a, s, axes, norm)
     if not positions:
         return _wrap(node)
-    node = _resized(p.cast(node, complex64), positions, sizes)
+    node = _resized(p.cast(node, to_complex(node.dtype)), positions, sizes)
     return _wrap(fourier.fft(node, positions, inverse, fourier.factor(norm, inverse, sizes)))
 
 
@@ -89,7 +92,7 @@ def _from_real(op: str, a: Any, s: Any, axes: Any, norm: str) -> Any:
     node, positions, sizes = _arguments(op, a, s, axes, norm)
     if not positions:
         return _wrap(node)
-    node = _resized(p.cast(node, float32), positions, sizes)
+    node = _resized(p.cast(node, real_of(to_complex(node.dtype))), positions, sizes)
     result = fourier.rfft(node, positions[-1], fourier.factor(norm, False, sizes))
     return _wrap(fourier.fft(result, positions[:-1], False, 1.0) if positions[1:] else result)
 
@@ -98,7 +101,7 @@ def _to_real(op: str, a: Any, s: Any, axes: Any, norm: str) -> Any:
     node, positions, sizes = _arguments(op, a, s, axes, norm, halved=True)
     if not positions:
         return _wrap(node)
-    node = _resized(p.cast(node, complex64), positions, (*sizes[:-1], sizes[-1] // 2 + 1))
+    node = _resized(p.cast(node, to_complex(node.dtype)), positions, (*sizes[:-1], sizes[-1] // 2 + 1))
     if positions[1:]:
         node = fourier.fft(node, positions[:-1], True, 1.0)
     return _wrap(fourier.irfft(node, sizes[-1], positions[-1], fourier.factor(norm, True, sizes)))
@@ -113,7 +116,7 @@ def fft(a: array, n: int | None = None, axis: int = -1, norm: str = "backward", 
     """The discrete Fourier transform along one axis.
 
     Args:
-        a: any array; complex64 is what comes out.
+        a: any array; complex128 comes out for float64 and complex128, else complex64.
         n: the size of the transform: the axis is cut, or filled up with zeros.
         axis: which axis.
         norm: "backward" has the factor 1 / n in the inverse, "forward" in this transform, "ortho" its root in both.
@@ -156,7 +159,7 @@ def hfft(a: array, n: int | None = None, axis: int = -1, norm: str = "backward",
     """The transform, ``n`` real numbers, of a signal with Hermitian symmetry of which the first half is given."""
     check_stream("hfft", stream)
     node = array_node("hfft", a)
-    turned = bind(p.conj_p, (node,)) if node.dtype is complex64 else node
+    turned = bind(p.conj_p, (node,)) if node.dtype.is_complex else node
     return _to_real("hfft", _wrap(turned), _one(n), [axis], _SWAPPED.get(norm, norm))
 
 
@@ -199,7 +202,7 @@ def fftn(a: array, s: _Sizes = None, axes: _Sizes = None, norm: str = "backward"
     """The discrete Fourier transform along several axes.
 
     Args:
-        a: any array; complex64 is what comes out.
+        a: any array; complex128 comes out for float64 and complex128, else complex64.
         s: the sizes of the transforms, one for each of the axes, which are cut or filled up with zeros.
         axes: which axes; all by default, where no sizes are given.
         norm: as for :func:`fft`.

@@ -19,11 +19,13 @@ from arrax.graph.dtypes import (
     bfloat16,
     bool_,
     complex64,
+    complex128,
     float16,
     float32,
     float64,
     int32,
     promote,
+    real_of,
     to_inexact,
     uint8,
     uint32,
@@ -34,7 +36,6 @@ from arrax.graph.primitive import bind, broadcast_shapes
 from arrax.prims import contract
 from arrax.prims import linalg as factor
 from arrax.prims import pointwise as p
-from arrax.prims.contract import swap_last
 from arrax.prims.leaf import constant
 from arrax.prims.reduce import max_p, reduce, sum_p
 from arrax.prims.view import broadcast, concatenate, reshape, slice_
@@ -142,7 +143,7 @@ def matrix_power(a: array, n: int, /, *, stream: Any = None) -> array:
     [[1.0, 5.0], [0.0, 1.0]]
     """
     check_stream("matrix_power", stream)
-    node = _matrices("matrix_power", a, (*_HALVES, *_REAL, complex64))
+    node = _matrices("matrix_power", a, (*_HALVES, *_TYPES))
     base, n = (factor.inv(_matrices("matrix_power", a)), -n) if n < 0 else (node, n)
     result = broadcast(factor.identity(node.shape[-1], node.dtype), node.shape)
     first = True
@@ -167,11 +168,11 @@ def trace(a: array, /, *, offset: int = 0, dtype: Dtype | None = None, stream: A
 
 
 # --- arguments of factorisations --------------------------------------------------------------------------------------
-_REAL = (float32, float64)
+_TYPES = (float32, float64, complex64, complex128)
 _HALVES = (float16, bfloat16)
 
 
-def _matrices(op: str, a: Any, types: tuple[Dtype, ...] = _REAL, square: bool = True) -> Node:
+def _matrices(op: str, a: Any, types: tuple[Dtype, ...] = _TYPES, square: bool = True) -> Node:
     node = array_node(op, a)
     if node.dtype not in types:
         names = ", ".join(t.name for t in types)
@@ -191,7 +192,7 @@ def _lower(op: str, letter: Any) -> bool:
 
 # --- inverses ---------------------------------------------------------------------------------------------------------
 def inv(a: array, *, stream: Any = None) -> array:
-    """The inverses of square matrices, float32 or float64.
+    """The inverses of square matrices, of real or complex numbers.
 
     Raises:
         ValueError: if shape or type do not fit.
@@ -220,7 +221,7 @@ def pinv(a: array, *, rtol: float | array | None = None, stream: Any = None) -> 
     """The Moore-Penrose pseudo-inverses of matrices (..., m, n): shape (..., n, m).
 
     Args:
-        a: float32 or float64.
+        a: float32, float64 or complex numbers.
         rtol: singular values of at most ``rtol`` times the largest one are taken as zero; a number, or one for each
             matrix. None for a small one.
         stream: not used.
@@ -241,8 +242,8 @@ def pinv(a: array, *, rtol: float | array | None = None, stream: Any = None) -> 
     # where the quotient is not wanted it is one of 1, so that no infinity reaches a derivative
     kept = _above("pinv", s, rtol)
     inverse = p.where(kept, p.div(constant(1, s.dtype), p.where(kept, s, constant(1, s.dtype))), zero)
-    rows = p.mul(reshape(inverse, (*inverse.shape, 1)), swap_last(u))
-    return _wrap(contract.matmul(swap_last(vh), rows))
+    rows = p.mul(p.cast(reshape(inverse, (*inverse.shape, 1)), u.dtype), factor.adjoint(u))
+    return _wrap(contract.matmul(factor.adjoint(vh), rows))
 
 
 def _above(op: str, values: Node, rtol: Any) -> Node:
@@ -256,7 +257,7 @@ def matrix_rank(a: array, /, *, rtol: float | array | None = None, stream: Any =
     """How many singular values of matrices (..., m, n) are more than ``rtol`` times the largest one, as int32.
 
     Args:
-        a: float32, float64 or complex64.
+        a: float32, float64 or complex numbers.
         rtol: a number, or one for each matrix; by default the larger one of m and n times the type's ``eps``.
         stream: not used.
 
@@ -264,7 +265,7 @@ def matrix_rank(a: array, /, *, rtol: float | array | None = None, stream: Any =
         ValueError: if shape or type do not fit.
     """
     check_stream("matrix_rank", stream)
-    node = _matrices("matrix_rank", a, (*_REAL, complex64), square=False)
+    node = _matrices("matrix_rank", a, square=False)
     if 0 in node.shape[-2:]:
         return _wrap(broadcast(constant(0, int32), node.shape[:-2]))
     values = bind(factor.singular_values_p, (node,))
@@ -277,7 +278,7 @@ def cholesky_inv(a: array, upper: bool = False, *, stream: Any = None) -> array:
     """The inverses of the matrices of which ``a`` holds the Cholesky factors.
 
     Args:
-        a: triangular factors, float32 or float64.
+        a: triangular factors, float32, float64 or complex numbers.
         upper: whether they are upper triangular.
         stream: not used.
 
@@ -286,9 +287,8 @@ def cholesky_inv(a: array, upper: bool = False, *, stream: Any = None) -> array:
     """
     check_stream("cholesky_inv", stream)
     inverse = factor.inv(factor.triangle(_matrices("cholesky_inv", a), upper))
-    return _wrap(
-        contract.matmul(inverse, swap_last(inverse)) if upper else contract.matmul(swap_last(inverse), inverse)
-    )
+    other = factor.adjoint(inverse)
+    return _wrap(contract.matmul(inverse, other) if upper else contract.matmul(other, inverse))
 
 
 # --- equations --------------------------------------------------------------------------------------------------------
@@ -299,8 +299,11 @@ def _equations(op: str, a: Any, b: Any) -> tuple[Node, Node]:
     if right.ndim < 1 or left.shape[-1] != right.shape[0 if right.ndim == 1 else -2]:
         raise ValueError(f"[{op}] expected shapes (..., n, n) and (n) or (..., n, k), got {list(right.shape)} for b")
     dtype = promote(left.dtype, right.dtype)
-    if dtype not in _REAL:
-        raise ValueError(f"[{op}] expected arguments that promote to float32 or float64, got {dtype.name}: cast them")
+    if dtype not in _TYPES:
+        names = ", ".join(t.name for t in _TYPES)
+        raise ValueError(
+            f"[{op}] expected arguments that promote to a type out of {names}, got {dtype.name}: cast them"
+        )
     return p.cast(left, dtype), p.cast(right, dtype)
 
 
@@ -353,14 +356,12 @@ def solve_triangular(a: array, b: array, *, upper: bool = False, stream: Any = N
 # --- determinants -----------------------------------------------------------------------------------------------------
 def _determinable(op: str, a: Any) -> tuple[Node, Dtype]:
     node = array_node(op, a)
-    if node.dtype.is_complex:
-        raise ValueError(f"[{op}] expected real numbers, got {node.dtype.name}: take the real part")
     dtype = to_inexact(node.dtype)
     return _matrices(op, _wrap(p.cast(node, dtype.compute))), dtype
 
 
 def det(a: array, *, stream: Any = None) -> array:
-    """The determinants of square matrices of real numbers; integers are taken as float32.
+    """The determinants of square matrices; integers are taken as float32.
 
     Raises:
         ValueError: if shape or type do not fit.
@@ -377,22 +378,24 @@ def det(a: array, *, stream: Any = None) -> array:
 def slogdet(a: array, *, stream: Any = None) -> SlogdetResult:
     """The signs of the determinants of square matrices, and the logarithms of their absolute values.
 
+    The sign of a complex number is the number divided by its absolute value.
+
     Raises:
         ValueError: if shape or type do not fit.
     """
     check_stream("slogdet", stream)
     node, dtype = _determinable("slogdet", a)
     sign, logarithm = factor.slogdet(node)
-    return SlogdetResult(_wrap(p.cast(sign, dtype)), _wrap(p.cast(logarithm, dtype)))
+    return SlogdetResult(_wrap(p.cast(sign, dtype)), _wrap(p.cast(logarithm, real_of(dtype))))
 
 
 # --- factorisations ---------------------------------------------------------------------------------------------------
 def cholesky(a: array, upper: bool = False, *, stream: Any = None) -> array:
-    """The triangular factors L, with ``a = L @ L.T``, of symmetric positive definite matrices.
+    """The triangular factors L, with ``a = L @ conj(L.T)``, of symmetric or Hermitian positive definite matrices.
 
     Args:
-        a: float32 or float64; only the lower triangle (the upper one with ``upper``) is read.
-        upper: whether to return U, with ``a = U.T @ U``.
+        a: float32, float64 or complex numbers; only the lower triangle (the upper one with ``upper``) is read.
+        upper: whether to return U, with ``a = conj(U.T) @ U``.
         stream: not used.
 
     Returns:
@@ -408,12 +411,12 @@ def cholesky(a: array, upper: bool = False, *, stream: Any = None) -> array:
     check_stream("cholesky", stream)
     node = _matrices("cholesky", a)
     if upper:
-        return _wrap(swap_last(bind(factor.cholesky_p, (swap_last(node),))))
+        return _wrap(factor.adjoint(bind(factor.cholesky_p, (factor.adjoint(node),))))
     return _wrap(bind(factor.cholesky_p, (node,)))
 
 
 def qr(a: array, *, mode: str = "reduced", stream: Any = None) -> QRResult:
-    """Q with orthonormal columns and upper triangular R, with ``Q @ R = a``.
+    """Q with orthonormal columns and upper triangular R, with ``Q @ R = a``; R has a real diagonal.
 
     Returns:
         For matrices (..., m, n) and k the smaller of m, n: shapes (..., m, k) and (..., k, n); with the mode
@@ -441,7 +444,7 @@ def svd(a: array, compute_uv: bool = True, *, full_matrices: bool = True, stream
     """The singular value decomposition: U, S, Vh with ``U[:, :k] @ diag(S) @ Vh[:k] = a``.
 
     Args:
-        a: matrices (..., m, n), float32, float64 or complex64; k is the smaller of m and n.
+        a: matrices (..., m, n), float32, float64 or complex numbers; k is the smaller of m and n.
         compute_uv: whether U and Vh are wanted.
         full_matrices: whether U and Vh are square, or only k columns and rows.
         stream: not used.
@@ -453,7 +456,7 @@ def svd(a: array, compute_uv: bool = True, *, full_matrices: bool = True, stream
         ValueError: if shape or type do not fit.
     """
     check_stream("svd", stream)
-    node = _matrices("svd", a, (*_REAL, complex64), square=False)
+    node = _matrices("svd", a, square=False)
     if not compute_uv:
         return _wrap(bind(factor.singular_values_p, (node,)))
     u, s, vh = factor.svd(node)
@@ -473,7 +476,7 @@ def eigh(a: array, UPLO: str = "L", *, stream: Any = None) -> EighResult:
     """The eigenvalues, ascending, and the eigenvectors, in columns, of symmetric or Hermitian matrices.
 
     Args:
-        a: float32, float64 or complex64.
+        a: float32, float64 or complex numbers.
         UPLO: "L" or "U": the triangle that is read.
         stream: not used.
 
@@ -481,32 +484,34 @@ def eigh(a: array, UPLO: str = "L", *, stream: Any = None) -> EighResult:
         ValueError: if shape or type do not fit.
     """
     check_stream("eigh", stream)
-    w, v = factor.eigh(_matrices("eigh", a, (*_REAL, complex64)), _lower("eigh", UPLO))
+    w, v = factor.eigh(_matrices("eigh", a), _lower("eigh", UPLO))
     return EighResult(_wrap(w), _wrap(v))
 
 
 def eigvalsh(a: array, UPLO: str = "L", *, stream: Any = None) -> array:
     """The eigenvalues, ascending, of symmetric or Hermitian matrices; see :func:`eigh`."""
     check_stream("eigvalsh", stream)
-    node = _matrices("eigvalsh", a, (*_REAL, complex64))
+    node = _matrices("eigvalsh", a)
     return _wrap(bind(factor.eigvalsh_p, (node,), (_lower("eigvalsh", UPLO),)))
 
 
 def eig(a: array, *, stream: Any = None) -> tuple[array, array]:
-    """The eigenvalues and the right eigenvectors, in columns, of square matrices; complex64.
+    """The eigenvalues and the right eigenvectors, in columns, of square matrices.
+
+    Both are complex64, or complex128 for float64 and complex128.
 
     Raises:
         ValueError: if shape or type do not fit, or a derivative is asked for.
     """
     check_stream("eig", stream)
-    w, v = factor.eig(_matrices("eig", a, (*_REAL, complex64)))
+    w, v = factor.eig(_matrices("eig", a))
     return _wrap(w), _wrap(v)
 
 
 def eigvals(a: array, *, stream: Any = None) -> array:
-    """The eigenvalues of square matrices, in no particular order; complex64."""
+    """The eigenvalues of square matrices, in no particular order; see :func:`eig`."""
     check_stream("eigvals", stream)
-    return _wrap(factor.eig(_matrices("eigvals", a, (*_REAL, complex64)))[0])
+    return _wrap(factor.eig(_matrices("eigvals", a))[0])
 
 
 def lu(a: array, *, stream: Any = None) -> tuple[array, array, array]:

@@ -10,6 +10,7 @@ from arrax.graph.dtypes import (
     Dtype,
     bool_,
     complex64,
+    complex128,
     float32,
     float64,
     int8,
@@ -24,7 +25,7 @@ from arrax.graph.dtypes import (
 
 API_VERSION = "2024.12"
 _VERSIONS = ("2021.12", "2022.12", "2023.12", API_VERSION)
-_STANDARD = (bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64, complex64)
+_STANDARD = (bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64, complex64, complex128)
 
 
 def check_version(version: str | None) -> None:

@@ -9,7 +9,7 @@ from arrax.core.arguments import expect
 from arrax.core.axes import normalize_axes, normalize_axis
 from arrax.core.convert import array_node
 from arrax.core.device import check_stream
-from arrax.graph.dtypes import complex64, float32, float64, to_inexact
+from arrax.graph.dtypes import float32, float64, real_of, to_inexact
 from arrax.graph.handle import wrap
 from arrax.graph.node import Node
 from arrax.graph.primitive import Primitive, bind
@@ -43,13 +43,13 @@ def _sum(a: Node, axes: tuple[int, ...]) -> Node:
 
 
 def _squares(a: Node) -> Node:
-    if a.dtype is not complex64:
+    if not a.dtype.is_complex:
         return p.square(a)
     return p.add(p.square(bind(p.real_p, (a,))), p.square(bind(p.imag_p, (a,))))
 
 
 def _magnitude(a: Node) -> Node:
-    return p.sqrt(_squares(a)) if a.dtype is complex64 else p.abs_(a)
+    return bind(p.modulus_p, (a,)) if a.dtype.is_complex else p.abs_(a)
 
 
 def _two_norm(a: Node, axes: tuple[int, ...]) -> Node:
@@ -77,10 +77,8 @@ def _matrix_norm(a: Node, order: float | str, rows: int, columns: int) -> Node:
     if order in ("f", "fro"):
         return _two_norm(a, (min(rows, columns), max(rows, columns)))
     if order in (2, -2, "nuc"):
-        if a.dtype not in (float32, float64, complex64):
-            raise ValueError(
-                f"[norm] expected float32, float64 or complex64 for ord {order}, got {a.dtype.name}: cast it"
-            )
+        if real_of(a.dtype) not in (float32, float64):
+            raise ValueError(f"[norm] expected single or double precision for ord {order}, got {a.dtype.name}: cast it")
         last = move_axis(move_axis(a, max(rows, columns), a.ndim - 1), min(rows, columns), a.ndim - 2)
         values = bind(factor.singular_values_p, (last,))
         axis = values.ndim - 1
@@ -160,7 +158,7 @@ def norm(
 
 
 def _real(a: Node) -> Node:
-    return bind(p.real_p, (a,)) if a.dtype is complex64 else a
+    return bind(p.real_p, (a,)) if a.dtype.is_complex else a
 
 
 def vector_norm(

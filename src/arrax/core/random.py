@@ -25,7 +25,7 @@ from arrax.core.array import array
 from arrax.core.axes import as_shape, normalize_axis
 from arrax.core.convert import array_node, as_node
 from arrax.core.device import check_stream
-from arrax.graph.dtypes import Dtype, bfloat16, bool_, complex64, float16, float32, int32, promote, uint8, uint32
+from arrax.graph.dtypes import Dtype, bfloat16, bool_, float16, float32, int32, promote, uint8, uint32
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import broadcast_shapes
@@ -271,7 +271,7 @@ def normal(
 
     Args:
         shape: of the result.
-        dtype: a floating-point type or complex64.
+        dtype: a floating-point or complex type.
         loc: the mean, 0 if None; broadcasts with ``shape``.
         scale: the standard deviation, 1 if None; broadcasts with ``shape``.
         key: where the numbers come from; None takes the global key.
@@ -287,15 +287,13 @@ def normal(
     check_stream("normal", stream)
     dtype, shape = _dtype("normal", dtype), _shape("normal", shape)
     if not dtype.is_inexact:
-        raise ValueError(
-            f"[normal] expected a floating-point dtype or complex64, got {dtype.name}: pass such as float32"
-        )
-    if dtype is complex64:
-        parts = p.cast(p.erfinv(_symmetric("normal", key, (*shape, 2))), complex64)
+        raise ValueError(f"[normal] expected a floating-point or complex dtype, got {dtype.name}: pass such as float32")
+    if dtype.is_complex:
+        parts = p.cast(p.erfinv(_symmetric("normal", key, (*shape, 2))), dtype)
         z = reshape(
             p.add(
                 slice_(parts, (*shape, 1), (0,) * (len(shape) + 1)),
-                p.mul(slice_(parts, (*shape, 1), (*(0,) * len(shape), 1)), constant(1j, complex64)),
+                p.mul(slice_(parts, (*shape, 1), (*(0,) * len(shape), 1)), constant(1j, dtype)),
             ),
             shape,
         )

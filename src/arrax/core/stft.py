@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from arrax.core.convert import array_node
 from arrax.core.device import check_stream
 from arrax.core.ops.indexed import pad
-from arrax.graph.dtypes import Dtype, complex64, float32
+from arrax.graph.dtypes import Dtype, float32, promote, real_of, to_complex
 from arrax.graph.handle import wrap
 from arrax.graph.node import Node
 from arrax.graph.primitive import bind
@@ -29,6 +29,11 @@ _NORMS = ("backward", "ortho", "forward")
 _LEAST_WEIGHT = 1e-8
 
 
+def _at_least_single(dtype: Dtype) -> Dtype:
+    """The type in which transforms of a type are computed."""
+    return to_complex(dtype) if dtype.is_complex else real_of(to_complex(dtype))
+
+
 # --- arguments --------------------------------------------------------------------------------------------------------
 def _positive(op: str, name: str, value: Any) -> int:
     if not isinstance(value, int):
@@ -46,7 +51,7 @@ def _check_norm(op: str, norm: Any) -> None:
 
 
 def _window(op: str, window: Any, win_length: int | None, n_fft: int) -> Node:
-    """The window, one by default, in the middle of ``n_fft`` elements, of float32 or complex64."""
+    """The window, one by default, in the middle of ``n_fft`` elements, in single or double precision."""
     if window is None:
         n = n_fft if win_length is None else win_length
         if n < 0:
@@ -56,7 +61,7 @@ def _window(op: str, window: Any, win_length: int | None, n_fft: int) -> Node:
         node = array_node(op, window)
         if node.ndim != 1:
             raise ValueError(f"[{op}] expected a window with one axis, got {list(node.shape)}: flatten it")
-        node = p.cast(node, complex64 if node.dtype.is_complex else float32)
+        node = p.cast(node, _at_least_single(node.dtype))
     n = node.shape[0]
     if n > n_fft:
         raise ValueError(f"[{op}] expected a window of at most {n_fft} elements, got {n}: pass a larger n_fft")
@@ -66,7 +71,7 @@ def _window(op: str, window: Any, win_length: int | None, n_fft: int) -> Node:
 
 
 def _times(a: Node, b: Node) -> Node:
-    dtype: Dtype = complex64 if complex64 in (a.dtype, b.dtype) else float32
+    dtype = promote(a.dtype, b.dtype)
     return p.mul(p.cast(a, dtype), p.cast(b, dtype))
 
 
@@ -98,7 +103,7 @@ def stft(
         stream: not used.
 
     Returns:
-        complex64 of shape (..., frequencies, frames).
+        shape (..., frequencies, frames); complex128 if the signal or the window is of double precision, else complex64.
 
     Raises:
         ValueError: if the signal is shorter than a frame, the window longer, or an argument out of range.
@@ -117,7 +122,7 @@ def stft(
         raise ValueError("[stft] expected at least one axis, got a scalar: reshape it")
     taper = _window(op, window, win_length, n_fft)
     half = not node.dtype.is_complex if onesided is None else onesided
-    node = p.cast(node, complex64 if node.dtype.is_complex else float32)
+    node = p.cast(node, _at_least_single(node.dtype))
     *lead, length = node.shape
     if not length:
         raise ValueError(f"[stft] expected samples along the last axis, got shape {list(node.shape)}: leave it out")
@@ -134,7 +139,7 @@ def stft(
     if half:
         spectra = fourier.rfft(bind(p.real_p, (frames,)) if frames.dtype.is_complex else frames, 2, scale)
     else:
-        spectra = fourier.fft(p.cast(frames, complex64), (2,), False, scale)
+        spectra = fourier.fft(p.cast(frames, to_complex(frames.dtype)), (2,), False, scale)
     return _wrap(reshape(move_axis(spectra, 2, 1), (*lead, spectra.shape[2], count)))
 
 
@@ -177,7 +182,7 @@ def istft(
         stream: not used.
 
     Returns:
-        float32 of shape (..., t).
+        shape (..., t); float64 if the spectra or the window are of double precision, else float32.
 
     Raises:
         ValueError: if the window is longer than a frame, or an argument out of range.
@@ -200,11 +205,11 @@ def istft(
     if not terms or not count:
         raise ValueError(f"[istft] expected frequencies and frames, got shape {list(node.shape)}: leave it out")
     rows = math.prod(lead)
-    spectra = move_axis(reshape(p.cast(node, complex64), (rows, terms, count)), 1, 2)
+    spectra = move_axis(reshape(p.cast(node, to_complex(node.dtype)), (rows, terms, count)), 1, 2)
     used = n // 2 + 1 if half else n
     if terms != used:
         spectra = slice_(spectra, (rows, count, min(terms, used)), (0, 0, 0))
-        spectra = slice_update(broadcast(constant(0, complex64), (rows, count, used)), spectra, (0, 0, 0))
+        spectra = slice_update(broadcast(constant(0, spectra.dtype), (rows, count, used)), spectra, (0, 0, 0))
     scale = fourier.factor(norm, True, (n,))
     if half:
         frames = fourier.irfft(spectra, n, 2, scale)
@@ -223,6 +228,6 @@ def istft(
 
 def _at_least(weights: Node) -> Node:
     if weights.dtype.is_complex:
-        small = p.less(bind(p.real_p, (weights,)), constant(_LEAST_WEIGHT, float32))
-        return p.where(small, constant(_LEAST_WEIGHT, complex64), weights)
-    return p.maximum(weights, constant(_LEAST_WEIGHT, float32))
+        small = p.less(bind(p.real_p, (weights,)), constant(_LEAST_WEIGHT, real_of(weights.dtype)))
+        return p.where(small, constant(_LEAST_WEIGHT, weights.dtype), weights)
+    return p.maximum(weights, constant(_LEAST_WEIGHT, weights.dtype))

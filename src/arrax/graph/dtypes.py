@@ -1,9 +1,9 @@
 """Element types and their promotion lattice.
 
-The lattice is MLX's: a result has the smallest type of the widest category among the operands, with three
-peculiarities: an unsigned and a signed integer meet in the next wider signed one, uint64 and a signed integer meet in
-float32, and float16 and bfloat16 meet in float32. A Python scalar is weak: it takes the array's type unless its
-category is higher.
+The lattice is MLX's, with complex128 added: a result has the smallest type of the widest category among the operands,
+with four peculiarities: an unsigned and a signed integer meet in the next wider signed one, uint64 and a signed integer
+meet in float32, float16 and bfloat16 meet in float32, and float64 and complex64 meet in complex128, because no type
+holds less than its operands do. A Python scalar is weak: it takes the array's type unless its category is higher.
 """
 
 from __future__ import annotations
@@ -75,18 +75,21 @@ bfloat16 = Dtype("bfloat16", _FLOAT, ml_dtypes.bfloat16)
 float32 = Dtype("float32", _FLOAT, np.float32)
 float64 = Dtype("float64", _FLOAT, np.float64)
 complex64 = Dtype("complex64", _COMPLEX, np.complex64)
+complex128 = Dtype("complex128", _COMPLEX, np.complex128)
 
 ALL = (
     bool_, uint8, uint16, uint32, uint64, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64,
+    complex128,
 )  # fmt: skip
 for _i, _d in enumerate(ALL):
     _d.index = _i
-    _d.code = "?BHIJbhijefFdc"[_i]
+    _d.code = "?BHIJbhijefFdcC"[_i]
 # Half precision is storage: arithmetic happens in float32 and is rounded when it is stored.
 float16.compute = bfloat16.compute = float32
 
 _BY_NAME = {d.name: d for d in ALL}
 _BY_NUMPY = {d.np: d for d in ALL}
+_PARTS = {complex64: float32, complex128: float64}
 
 
 def dtype_named(name: str) -> Dtype:
@@ -96,6 +99,16 @@ def dtype_named(name: str) -> Dtype:
 def from_numpy(numpy_dtype: np.dtype) -> Dtype | None:
     """The element type of a NumPy dtype, or None where we have none (byte orders other than the machine's included)."""
     return _BY_NUMPY.get(np.dtype(numpy_dtype))
+
+
+def to_complex(a: Dtype) -> Dtype:
+    """The complex type whose parts hold values of type ``a``: complex128 for double precision, complex64 otherwise."""
+    return complex128 if a is float64 or a is complex128 else complex64
+
+
+def real_of(a: Dtype) -> Dtype:
+    """The type of the parts of a complex type; any other type is its own."""
+    return _PARTS.get(a, a)
 
 
 def _join(a: Dtype, b: Dtype) -> Dtype:
@@ -108,7 +121,7 @@ def _join(a: Dtype, b: Dtype) -> Dtype:
         if high.size > low.size:
             return high
         return {1: int16, 2: int32, 4: int64, 8: float32}[low.size]
-    return high
+    return to_complex(low) if high.is_complex and low is float64 else high
 
 
 _TABLE = tuple(tuple(_join(a, b) for b in ALL) for a in ALL)
@@ -127,7 +140,7 @@ _WEAK = {
     bool: ALL,
     int: _weak(_UNSIGNED, int32),
     float: _weak(_FLOAT, float32),
-    complex: _weak(_COMPLEX, complex64),
+    complex: tuple(to_complex(d) for d in ALL),
 }
 _SCALAR = {bool: bool_, int: int32, float: float32, complex: complex64}
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from arrax.graph.dtypes import Dtype, bool_, complex64, float32, int32
+from arrax.graph.dtypes import Dtype, bool_, from_numpy, int32, real_of, to_complex
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import Primitive, bind, register
 from arrax.prims import pointwise as p
@@ -72,7 +72,7 @@ def _irfft_into(out: np.ndarray, rows: np.ndarray, params: tuple, workers: int) 
     _in_place().c2r(rows, (1,), params[0], False, 0, out, workers)
 
 
-def _by_rows(reference: Callable[..., np.ndarray], into: Callable[..., None], axes: int, dtype: Dtype) -> Any:
+def _by_rows(reference: Callable[..., np.ndarray], into: Callable[..., None], axes: int) -> Any:
     """The work on rows of a transform along the last axis; ``axes`` is where the parameters have it, before the scale.
 
     ``into`` writes the sums without a factor to their place.
@@ -85,8 +85,8 @@ def _by_rows(reference: Callable[..., np.ndarray], into: Callable[..., None], ax
         last = tuple(((1,) if isinstance(p, tuple) else 1) if i == axes else p for i, p in enumerate(params))
 
         def work(rows: np.ndarray, out: np.ndarray, workers: int) -> None:
-            if _in_place() is None or rows.dtype not in (np.float32, np.complex64):
-                out[...] = reference(last, out.shape, dtype, rows)
+            if _in_place() is None or rows.dtype.char not in "fdFD":
+                out[...] = reference(last, out.shape, from_numpy(out.dtype), rows)
                 return
             into(out, rows, params, workers)
             if params[-1] != 1:
@@ -102,9 +102,9 @@ fft_p = register(
     Primitive(
         "fft",
         "opaque",
-        lambda inputs, params: (inputs[0].shape, complex64),
+        lambda inputs, params: (inputs[0].shape, inputs[0].dtype),
         _fft_reference,
-        lower=_by_rows(_fft_reference, _fft_into, 0, complex64),
+        lower=_by_rows(_fft_reference, _fft_into, 0),
         vjp=lambda n, g: (fft(g, n.params[0], not n.params[1], n.params[2]),),
         batch=lambda n, inputs, batched: fft(inputs[0], tuple(i + 1 for i in n.params[0]), *n.params[1:]),
         samples=[(("c8:3,4",), ((0, 1), False, 1.0)), (("c8:3,4",), ((1,), True, 0.25))],
@@ -120,7 +120,7 @@ def _with_size(shape: Shape, axis: int, n: int) -> Shape:
 def _rfft_vjp(n: Node, g: Node) -> tuple[Node]:
     """The other half of the spectrum does not contribute: zeros in its place."""
     axis, scale = n.params
-    whole = broadcast(constant(0, complex64), n.inputs[0].shape)
+    whole = broadcast(constant(0, g.dtype), n.inputs[0].shape)
     whole = slice_update(whole, g, (0,) * g.ndim)
     real = bind(p.real_p, (fft(whole, (axis,), True, scale),))
     return (p.cast(real, n.inputs[0].dtype),)
@@ -133,11 +133,11 @@ rfft_p = register(
         "opaque",
         lambda inputs, params: (
             _with_size(inputs[0].shape, params[0], inputs[0].shape[params[0]] // 2 + 1),
-            complex64,
+            to_complex(inputs[0].dtype),
         ),
         _rfft_reference,
         _rfft_vjp,
-        lower=_by_rows(_rfft_reference, _rfft_into, 0, complex64),
+        lower=_by_rows(_rfft_reference, _rfft_into, 0),
         batch=lambda n, inputs, batched: rfft(inputs[0], n.params[0] + 1, n.params[1]),
         samples=[(("f4:3,4",), (1, 1.0)), (("f4:5,2",), (0, 0.2))],
         cost=100,
@@ -153,8 +153,8 @@ def _irfft_vjp(n: Node, g: Node) -> tuple[Node]:
     single = p.equal(k, constant(0, int32))
     if length % 2 == 0:
         single = p.where(p.equal(k, constant(length // 2, int32)), constant(True, bool_), single)
-    weight = p.where(single, constant(1.0, float32), constant(2.0, float32))
-    return (p.mul(rfft(g, axis, scale), p.cast(weight, complex64)),)
+    weight = p.where(single, constant(1.0, g.dtype), constant(2.0, g.dtype))
+    return (p.mul(rfft(g, axis, scale), p.cast(weight, a.dtype)),)
 
 
 # The first half of a complex spectrum to real. params: (length of the result, axis, scale)
@@ -162,10 +162,10 @@ irfft_p = register(
     Primitive(
         "irfft",
         "opaque",
-        lambda inputs, params: (_with_size(inputs[0].shape, params[1], params[0]), float32),
+        lambda inputs, params: (_with_size(inputs[0].shape, params[1], params[0]), real_of(inputs[0].dtype)),
         _irfft_reference,
         _irfft_vjp,
-        lower=_by_rows(_irfft_reference, _irfft_into, 1, float32),
+        lower=_by_rows(_irfft_reference, _irfft_into, 1),
         batch=lambda n, inputs, batched: irfft(inputs[0], n.params[0], n.params[1] + 1, n.params[2]),
         samples=[(("c8:3,4",), (6, 1, 1.0)), (("c8:3,2",), (5, 0, 0.2))],
         cost=100,
@@ -181,16 +181,16 @@ def fft(a: Node, axes: tuple[int, ...], inverse: bool, scale: float) -> Node:
 
 
 def rfft(a: Node, axis: int, scale: float) -> Node:
-    """The transform of float32 numbers along an axis of size n, which becomes n // 2 + 1."""
+    """The transform of real numbers along an axis of size n, which becomes n // 2 + 1."""
     if not a.size:
-        return broadcast(constant(0, complex64), _with_size(a.shape, axis, a.shape[axis] // 2 + 1))
+        return broadcast(constant(0, to_complex(a.dtype)), _with_size(a.shape, axis, a.shape[axis] // 2 + 1))
     return bind(rfft_p, (a,), (axis, scale))
 
 
 def irfft(a: Node, n: int, axis: int, scale: float) -> Node:
     """Real numbers, n along the axis, from n // 2 + 1 terms of their spectrum."""
     if not a.size:
-        return broadcast(constant(0, float32), _with_size(a.shape, axis, n))
+        return broadcast(constant(0, real_of(a.dtype)), _with_size(a.shape, axis, n))
     return bind(irfft_p, (a,), (n, axis, scale))
 
 

@@ -7,6 +7,10 @@ The derivatives are those of M. Giles, "Collected matrix derivative results for 
 differentiation" (2008); of the QR decomposition, S. Walter and L. Lehmann, "Algorithmic differentiation of linear
 algebra functions with application in optimum experimental design" (2010), and M. Seeger et al., "Auto-differentiating
 linear algebra" (2017); of the singular vectors, J. Townsend, "Differentiating the singular value decomposition" (2016).
+They are for complex matrices too: a cotangent g stands for the function of dx that is the real part of the sum of
+conj(g) * dx, so that every transpose of the real rules is an adjoint. What is determined but for a phase (singular
+vectors, eigenvectors) has a derivative in functions that do not depend on the phase; Q and R are determined, for R's
+diagonal is real.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from arrax.graph.dtypes import Dtype, complex64, float32, int32
+from arrax.graph.dtypes import Dtype, int32, real_of, to_complex
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import Primitive, bind, register
 from arrax.prims import pointwise as p
@@ -50,7 +54,7 @@ def _declare(
         dtype = inputs[0].dtype
         if outputs is None:
             return inputs[0].shape, dtype
-        return (*lead, sum(math.prod(s) for s in outputs(m, n))), complex64 if name == "eig" else dtype
+        return (*lead, sum(math.prod(s) for s in outputs(m, n))), to_complex(dtype) if name == "eig" else dtype
 
     def reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) -> np.ndarray:
         with np.errstate(all="ignore"):
@@ -132,6 +136,10 @@ def _symmetric(a: Node) -> Node:
     return p.mul(p.add(a, adjoint(a)), constant(0.5, a.dtype))
 
 
+def _half_diagonal(a: Node) -> Node:
+    return p.mul(a, p.sub(constant(1, a.dtype), p.mul(identity(a.shape[-1], a.dtype), constant(0.5, a.dtype))))
+
+
 def _gaps(v: Node) -> Node:
     """1 / (v_j - v_i) in row i and column j; zero on the diagonal, and where the two are equal."""
     n = v.shape[-1]
@@ -150,9 +158,18 @@ def _real(a: Node) -> Node:
     return bind(p.real_p, (a,)) if a.dtype.is_complex else a
 
 
+def _conj(a: Node) -> Node:
+    return bind(p.conj_p, (a,)) if a.dtype.is_complex else a
+
+
+def _imaginary(a: Node) -> Node:
+    """The imaginary part of complex numbers, as such."""
+    return p.mul(p.sub(a, _conj(a)), constant(0.5, a.dtype))
+
+
 # --- inverses and equations -------------------------------------------------------------------------------------------
 def _inv_vjp(n: Node, outputs: list[Node], cotangents: list[Node]) -> Node:
-    c = swap_last(n)
+    c = adjoint(n)
     return p.neg(matmul(matmul(c, cotangents[0]), c))
 
 
@@ -165,8 +182,8 @@ def _solve_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray, b
 
 
 def _solve_vjp(n: Node, g: Node) -> tuple[Node, Node]:
-    db = solve(swap_last(n.inputs[0]), g)
-    return p.neg(matmul(db, swap_last(n))), db
+    db = solve(adjoint(n.inputs[0]), g)
+    return p.neg(matmul(db, adjoint(n))), db
 
 
 # a x = b for matrices a, b with equal leading axes.
@@ -192,7 +209,7 @@ def _pinv_reference(a: np.ndarray) -> np.ndarray:
 
 def _pinv_vjp(n: Node, g: Node) -> tuple[Node]:
     """G. Golub and V. Pereyra, "The differentiation of pseudo-inverses and nonlinear least squares problems" (1973)."""
-    a, gt, nt = n.inputs[0], swap_last(g), swap_last(n)
+    a, gt, nt = n.inputs[0], adjoint(g), adjoint(n)
     rows = p.sub(identity(a.shape[-2], a.dtype), matmul(a, n))
     columns = p.sub(identity(a.shape[-1], a.dtype), matmul(n, a))
     first = p.neg(matmul(matmul(nt, g), nt))
@@ -221,10 +238,22 @@ def _each(n: Node, g: Node) -> Node:
     return reshape(g, (*n.inputs[0].shape[:-2], 1, 1))
 
 
+def _det_vjp(n: Node, outputs: list[Node], cotangents: list[Node]) -> Node:
+    return p.mul(_each(n, p.mul(_conj(outputs[0]), cotangents[0])), adjoint(bind(inv_p, n.inputs)))
+
+
+def _slogdet_vjp(n: Node, outputs: list[Node], cotangents: list[Node]) -> Node:
+    """The logarithm of the determinant has the absolute value's as its real part, and the angle as the imaginary."""
+    (sign, _), (gsign, g) = outputs, cotangents
+    if n.dtype.is_complex:
+        g = p.add(p.cast(_real(g), n.dtype), _imaginary(p.mul(gsign, _conj(sign))))
+    return p.mul(_each(n, g), adjoint(bind(inv_p, n.inputs)))
+
+
 det_p = _declare(
     "det",
     lambda a: (np.linalg.det(a),),
-    lambda n, outputs, cotangents: p.mul(_each(n, p.mul(outputs[0], cotangents[0])), swap_last(bind(inv_p, n.inputs))),
+    _det_vjp,
     outputs=lambda m, n: [()],
     samples=[(("f4:3,3",), ()), (("f4:2,2,2",), ())],
 )
@@ -233,7 +262,7 @@ det_p = _declare(
 slogdet_p = _declare(
     "slogdet",
     np.linalg.slogdet,
-    lambda n, outputs, cotangents: p.mul(_each(n, cotangents[1]), swap_last(bind(inv_p, n.inputs))),
+    _slogdet_vjp,
     outputs=lambda m, n: [(), ()],
     samples=[(("f4:3,3",), ()), (("f4:2,2,2",), ())],
 )
@@ -251,13 +280,12 @@ def _cholesky_reference(a: np.ndarray) -> np.ndarray:
 
 
 def _cholesky_vjp(n: Node, outputs: list[Node], cotangents: list[Node]) -> Node:
-    inner = triangle(matmul(swap_last(n), cotangents[0]))
-    inner = p.mul(inner, p.sub(constant(1, n.dtype), p.mul(identity(n.shape[-1], n.dtype), constant(0.5, n.dtype))))
+    inner = _half_diagonal(triangle(matmul(adjoint(n), cotangents[0])))
     inverse = bind(inv_p, (n,))
-    return _symmetric(matmul(matmul(swap_last(inverse), inner), inverse))
+    return _symmetric(matmul(matmul(adjoint(inverse), inner), inverse))
 
 
-# The lower factor of symmetric positive definite matrices, of which the lower triangle is read.
+# The lower factor of Hermitian positive definite matrices, of which the lower triangle is read.
 cholesky_p = _declare("cholesky", _cholesky_reference, _cholesky_vjp, samples=[(("f4:1,1",), ())])
 
 
@@ -267,9 +295,8 @@ def qr_outputs(m: int, n: int) -> list[Shape]:
 
 
 def _tall_qr_vjp(q: Node, r: Node, gq: Node, gr: Node) -> Node:
-    m = p.sub(matmul(r, swap_last(gr)), matmul(swap_last(gq), q))
-    both = p.add(triangle(m), swap_last(triangle(m, strict=True)))
-    return swap_last(solve(r, swap_last(p.add(gq, matmul(q, both)))))
+    low = _half_diagonal(triangle(p.sub(matmul(r, adjoint(gr)), matmul(adjoint(gq), q))))
+    return adjoint(solve(r, adjoint(p.add(gq, matmul(q, p.add(low, adjoint(low)))))))
 
 
 def _qr_vjp(n: Node, outputs: list[Node], cotangents: list[Node]) -> Node:
@@ -280,7 +307,7 @@ def _qr_vjp(n: Node, outputs: list[Node], cotangents: list[Node]) -> Node:
     # the first columns decide Q; the others are Q times their part of R
     rest = columns - rows
     right, gright = _columns(a, rows, rest), _columns(gr, rows, rest)
-    gq = p.add(gq, matmul(right, swap_last(gright)))
+    gq = p.add(gq, matmul(right, adjoint(gright)))
     left = _tall_qr_vjp(q, _columns(r, 0, rows), gq, _columns(gr, 0, rows))
     return concatenate([left, matmul(q, gright)], a.ndim - 1)
 
@@ -316,6 +343,10 @@ def _svd_vjp(node: Node, outputs: list[Node], cotangents: list[Node]) -> Node:
 
     core = p.add(_times_row(turned(u, gu), s), adjoint(_times_row(adjoint(turned(v, gv)), s)))
     core = p.add(core, _diagonal(gs, dtype))
+    if dtype.is_complex:
+        # how the phases of a pair of vectors turn; only their difference is determined
+        phases = p.mul(_imaginary(p.sub(matmul(adjoint(u), gu), matmul(adjoint(v), gv))), constant(0.5, dtype))
+        core = p.add(core, p.mul(phases, _diagonal(inverse, dtype)))
     result = matmul(matmul(u, core), adjoint(v))
     result = p.add(result, matmul(outside(u, gu), adjoint(v)))
     return p.add(result, matmul(u, adjoint(outside(v, gv))))
@@ -323,10 +354,6 @@ def _svd_vjp(node: Node, outputs: list[Node], cotangents: list[Node]) -> Node:
 
 # Full U, the singular values and full V^H.
 svd_p = _declare("svd", np.linalg.svd, _svd_vjp, outputs=svd_outputs, samples=[(("f4:3,3",), ()), (("f4:2,2,2",), ())])
-
-
-def _real_type(dtype: Dtype) -> Dtype:
-    return float32 if dtype is complex64 else dtype
 
 
 def _singular_values_vjp(n: Node, g: Node) -> tuple[Node]:
@@ -343,7 +370,7 @@ singular_values_p = register(
         "opaque",
         lambda inputs, params: (
             (*inputs[0].shape[:-2], min(inputs[0].shape[-2:])),
-            _real_type(inputs[0].dtype),
+            real_of(inputs[0].dtype),
         ),
         lambda params, shape, dtype, a: _checked("svd", _singular_values, a, shape).astype(dtype.np),
         _singular_values_vjp,
@@ -400,7 +427,7 @@ eigvalsh_p = register(
     Primitive(
         "eigvalsh",
         "opaque",
-        lambda inputs, params: (inputs[0].shape[:-1], _real_type(inputs[0].dtype)),
+        lambda inputs, params: (inputs[0].shape[:-1], real_of(inputs[0].dtype)),
         _eigvalsh_reference,
         _eigvalsh_vjp,
         lambda n, inputs, batched: bind(n.prim, (inputs[0],), n.params),
@@ -474,7 +501,8 @@ def det(a: Node) -> Node:
 
 
 def slogdet(a: Node) -> list[Node]:
-    return _results(slogdet_p, a, lambda m, n: [(), ()])
+    sign, logarithm = _results(slogdet_p, a, lambda m, n: [(), ()])
+    return [sign, _real(logarithm)]
 
 
 def qr(a: Node) -> list[Node]:

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from arrax.graph.dtypes import Dtype, bfloat16, int32, uint32
+from arrax.graph.dtypes import Dtype, bfloat16, complex128, int32, uint16, uint32
 from arrax.graph.node import Node, Shape
-from arrax.graph.primitive import NONDIFF, Primitive, register
+from arrax.graph.primitive import NONDIFF, Primitive, bind, register
 from arrax.prims.gather import scatter_along, take_along
 from arrax.prims.leaf import iota
 
@@ -108,6 +108,22 @@ argsort_p = register(
         lambda n, inputs, batched: argsort(inputs[0], n.params[0] + 1),
         lower=lambda params, ndim: _ARGSORT if params[0] == ndim - 1 else None,
         samples=[(("f4:5",), (0,)), (("f4:2,5",), (1,)), (("f4:5,2",), (0,))],
+    )
+)
+
+# The bytes of each row as elements of another type. params: (dtype,)
+reinterpret_p = register(
+    Primitive(
+        "reinterpret",
+        "opaque",
+        lambda inputs, params: (
+            (*inputs[0].shape[:-1], inputs[0].shape[-1] * inputs[0].dtype.size // params[0].size),
+            params[0],
+        ),
+        lambda params, shape, dtype, a: np.ascontiguousarray(a).view(dtype.np),
+        NONDIFF,
+        lambda n, inputs, batched: bind(n.prim, (inputs[0],), n.params),
+        samples=[(("f4:2,4",), (uint16,)), (("u4:3,4",), (complex128,))],
     )
 )
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from arrax.graph.dtypes import Dtype, bool_, complex64, float16, float32, float64, int32, uint32
+from arrax.graph.dtypes import Dtype, bool_, float16, float32, float64, int32, real_of, to_complex, uint32
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import NONDIFF, Primitive, bind, broadcast_shapes, register
 from arrax.prims.leaf import constant
@@ -434,7 +434,7 @@ cast_p = register(
 
 def cast(a: Node, dtype: Dtype) -> Node:
     """``a`` in another type; float to integer truncates and saturates, complex to real drops the imaginary part."""
-    if dtype is bool_ and a.dtype is complex64:
+    if dtype is bool_ and a.dtype.is_complex:
         return not_equal(a, scalar(0, a))
     return a if a.dtype is dtype else Node(cast_p, (a,), (dtype,), a.shape, dtype)
 
@@ -479,12 +479,13 @@ stop_gradient_p = register(
 
 # --- complex numbers --------------------------------------------------------------------------------------------------
 def _part(name: str, f: Callable[..., Any], vjp: Any) -> Primitive:
+    """A real number of each complex one."""
     return register(
         Primitive(
             name,
             "opaque",
-            lambda inputs, params: (inputs[0].shape, float32),
-            lambda params, shape, dtype, a: np.ascontiguousarray(f(a)).astype(np.float32),
+            lambda inputs, params: (inputs[0].shape, real_of(inputs[0].dtype)),
+            lambda params, shape, dtype, a: np.ascontiguousarray(f(a)).astype(dtype.np),
             vjp,
             lambda n, inputs, batched: bind(n.prim, (inputs[0],)),
             samples=[(("c8:4",), ())],
@@ -493,12 +494,21 @@ def _part(name: str, f: Callable[..., Any], vjp: Any) -> Primitive:
 
 
 def _complex_from(g: Node, factor: complex) -> Node:
-    c = cast(g, complex64)
+    c = cast(g, to_complex(g.dtype))
     return mul(c, scalar(factor, c))
+
+
+def _modulus_vjp(n: Node, g: Node) -> tuple[Node]:
+    """The direction of the number, and none at zero."""
+    a = n.inputs[0]
+    at_zero = equal(n, scalar(0, n))
+    size = where(at_zero, scalar(1, n), n)
+    return (where(at_zero, scalar(0, a), mul(cast(g, a.dtype), div(a, cast(size, a.dtype)))),)
 
 
 real_p = _part("real", np.real, lambda n, g: (_complex_from(g, 1),))
 imag_p = _part("imag", np.imag, lambda n, g: (_complex_from(g, 1j),))
+modulus_p = _part("modulus", np.abs, _modulus_vjp)
 conj_p = register(
     Primitive(
         "conj",

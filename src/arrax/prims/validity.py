@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from arrax.graph.dtypes import Dtype, bool_, complex64
+from arrax.graph.dtypes import Dtype, bool_
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import REGISTRY, Primitive
 
@@ -65,6 +65,17 @@ def _region(outer: Shape, starts: Any, steps: Any, shape: Any) -> bool:
 # --- primitives -------------------------------------------------------------------------------------------------------
 def _plain(inputs: Inputs, params: tuple) -> bool:
     return params == ()
+
+
+def _complex(inputs: Inputs, params: tuple) -> bool:
+    return params == () and inputs[0].dtype.is_complex
+
+
+def _reinterpret(inputs: Inputs, params: tuple) -> bool:
+    (a,) = inputs
+    if not _cast(inputs, params) or not a.ndim or bool_ in (a.dtype, params[0]):
+        return False
+    return a.shape[-1] * a.dtype.size % params[0].size == 0
 
 
 def _gcd(inputs: Inputs, params: tuple) -> bool:
@@ -204,7 +215,7 @@ def _random_bits(inputs: Inputs, params: tuple) -> bool:
 
 def _fft(inputs: Inputs, params: tuple) -> bool:
     (a,) = inputs
-    if len(params) != 3 or a.dtype is not complex64 or not a.size or not isinstance(params[0], tuple):
+    if len(params) != 3 or not a.dtype.is_complex or not a.size or not isinstance(params[0], tuple):
         return False
     axes, inverse, scale = params
     distinct = all(_axis(i, a) for i in axes) and len(set(axes)) == len(axes)
@@ -219,7 +230,7 @@ def _rfft(inputs: Inputs, params: tuple) -> bool:
 
 def _irfft(inputs: Inputs, params: tuple) -> bool:
     (a,) = inputs
-    if len(params) != 3 or a.dtype is not complex64 or not a.size or not is_int(params[0]):
+    if len(params) != 3 or not a.dtype.is_complex or not a.size or not is_int(params[0]):
         return False
     return params[0] > 0 and _axis(params[1], a) and isinstance(params[2], float)
 
@@ -243,8 +254,9 @@ def _hermitian(inputs: Inputs, params: tuple) -> bool:
 
 # Number of inputs (None for one or more) and the check.
 _RULES: dict[str, tuple[int | None, Check]] = {
-    "cast": (1, _cast), "bitcast": (1, _cast), "where": (3, _plain), "stop_gradient": (1, _plain),
-    "real": (1, _plain), "imag": (1, _plain), "conj": (1, _plain), "barrier": (None, _plain),
+    "cast": (1, _cast), "bitcast": (1, _cast), "reinterpret": (1, _reinterpret), "where": (3, _plain),
+    "stop_gradient": (1, _plain), "barrier": (None, _plain),
+    "real": (1, _complex), "imag": (1, _complex), "modulus": (1, _complex), "conj": (1, _plain),
     "reshape": (1, _reshape), "transpose": (1, _transpose), "broadcast": (1, _broadcast), "slice": (1, _slice),
     "slice_update": (2, _slice_update), "concatenate": (None, _concatenate), "as_strided": (1, _as_strided),
     "strided_update": (2, _strided_update),

@@ -14,13 +14,11 @@ import bisect
 import dataclasses
 import math
 import operator
-import struct
 import sys
 from array import array
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,11 +30,11 @@ from arrax.compiler.kernel import Kernel, format_kernel
 from arrax.compiler.lower import LINE, PARTS, Argument, Ceil, Task
 from arrax.compiler.outline import outline
 from arrax.compiler.pipeline import Library, Plan, Product, Step
-from arrax.graph import dtypes
 from arrax.graph.dtypes import Dtype
 from arrax.graph.node import Node
 from arrax.runtime import blas, debug, threads
-from arrax.runtime.buffer import Buffer, as_numpy, pool, size_class
+from arrax.runtime.buffer import Buffer, as_numpy, size_class
+from arrax.runtime.run import ALONE, Run, bits, references
 
 PIECE = 1 << 18  # machine operations that are worth a piece of their own
 PRODUCT = 1 << 21  # multiplications that are worth a thread of their own
@@ -46,6 +44,10 @@ STREAM = 24 << 20  # bytes that a task moves from which on what it writes had be
 ROWS = 1 << 15  # elements that are worth a thread in a library's work
 _START = operator.itemgetter(0)
 Row = tuple[int, int, int, int]  # a native task: function, arguments, iterations, iterations at a time
+# A word of a scalar: position in the recorded graph, or -1; type, part; the bits where the compiler made it
+Scalar = tuple[int, Dtype, int, int]
+NOTHING: Row = (0, 0, 0, 0)
+STEADY = 1 << 20  # bytes of an intermediate array up to which its place is a little wider than it is
 VARIANTS = 16  # of a bound plan's tasks, without the copies that donations save
 
 _functions: OrderedDict[str, int] = OrderedDict()
@@ -64,104 +66,19 @@ def compiled(kernel: Kernel) -> int:
     return address
 
 
-_FORMATS = {
-    dtypes.float32: "f4x", dtypes.float64: "d", dtypes.float16: "f4x", dtypes.bfloat16: "f4x", dtypes.bool_: "?7x",
-}  # fmt: skip
-
-
-# The second word of a complex128, which takes two; the first is its real part.
-_IMAGINARY = Dtype("imaginary part", dtypes.complex128.category, np.float64)
-
-
-def bits(value: Any, dtype: Dtype) -> int:
-    """A scalar as the 64 bits that a kernel reads its (computing) type from; of a complex128, those of one part."""
-    form = _FORMATS.get(dtype)
-    if dtype.is_complex:
-        if dtype is dtypes.complex64:
-            with np.errstate(over="ignore"):
-                return int(np.array([value], np.complex128).astype(np.complex64).view(np.int64)[0])
-        form, value = "d", complex(value).imag if dtype is _IMAGINARY else complex(value).real
-    if form is None:
-        size = dtype.size * 8
-        n = int(value) & ((1 << size) - 1)
-        return n - (1 << 64) if n >> 63 else n
-    try:
-        return struct.unpack("q", struct.pack(form, value))[0]
-    except OverflowError:  # beyond float32: infinity
-        return struct.unpack("q", struct.pack(form, float("inf") if value > 0 else float("-inf")))[0]
-
-
-_probe = [object()]
-ALONE = sys.getrefcount(_probe[0])  # references that Python counts of what is in one place only, when it is asked there
-
-
-@dataclass(eq=False, slots=True)
-class _Memory:
+class _Memory(NamedTuple):
     """Where an array is: a slot of the table, and bytes from there."""
 
     slot: int
     offset: int = 0
 
 
-class Run:
-    """One evaluation with all that it needs: it looks at no node any more, so that it may run without a lock.
+class _Launch(NamedTuple):
+    """A native task for the steps of a stage, and the arguments that it points to."""
 
-    Attributes:
-        donates: whether it writes over inputs.
-        results: the plan's own results; whoever makes the run may replace them by what they stand for.
-    """
-
-    __slots__ = ("_bound", "_held", "_segments", "_table", "donates", "results")
-
-    def __init__(
-        self,
-        bound: Bound,
-        pointers: list[int],
-        scalars: list[int],
-        given: dict[int, tuple[Buffer, Pair]] | None,
-        held: Sequence[Node],
-    ) -> None:
-        """On data at ``pointers``, which ``held`` keeps alive, and scalars' bits; some results' buffers are given."""
-        take, classes = pool.take, bound.classes
-        self._bound = bound
-        self._segments = bound.segments
-        self.donates = False
-        if given and not debug.level:
-            given = {j: (b, pair) for j, (b, pair) in given.items() if b.capacity == classes[j]}
-            self.results = own = [given[j][0] if j in given else take(n) for j, n in enumerate(classes)]
-            self._segments = bound.without_copies([pair for _, pair in given.values()])
-            self.donates = True
-        else:
-            self.results = own = [take(n) for n in classes]
-        arena = 0
-        self._held: Any = held
-        if bound.arena:
-            self._held = (held, take(bound.arena))
-            arena = self._held[1].ptr
-        self._table = array("q", [0, *pointers, *[b.ptr for b in own], arena, *scalars])
-
-    @property
-    def finished(self) -> bool:
-        """Whether all has been computed. (For plans without library calls, the only ones that donate.)"""
-        return self._table[0] != 0
-
-    def release(self) -> None:
-        """Lets go of the data; for a run that has ended, whoever still holds it."""
-        self._held = None
-
-    def __call__(self) -> list[Buffer]:
-        table = self._table
-        workers = threads.pool()
-        if debug.level:
-            debug.run(self._bound, table)
-            return self.results
-        address = table.buffer_info()[0]
-        for segment in self._segments:
-            if isinstance(segment, tuple):
-                workers.run(workers.address, segment[0], segment[1], address)
-            else:
-                segment(table)
-        return self.results
+    row: Row
+    steps: list[Step]
+    arguments: list[array]
 
 
 class Bound:
@@ -173,18 +90,24 @@ class Bound:
         donations: (number of an input, number of one of the own results, the pair of them in the plan).
     """
 
-    def __init__(self, plan: Plan, recorded: Sequence[Node]) -> None:
+    arena: int  # bytes
+
+    def __init__(self, plan: Plan, recorded: Sequence[Node], like: Bound | None = None) -> None:
+        """``like``: the plan for other sizes; what does not depend on those that differ is taken from there."""
         self.plan = plan
+        self.workers = threads.count()
         self._numbers = self._letters(plan, recorded)
         self._cache: dict[Argument, int] = {}
+        self._sizes = {n: self.number(plan.symbols.size(n)) for n in plan.sizes}
+        self._like = like if like and like.workers == self.workers else None
+        known = self._like._numbers if self._like else {}
+        self._changed = {x for x, n in self._numbers.items() if n != known.get(x)}
         used = {b for touched in plan.touched for b in touched}
         data = [i for i in plan.data if i in used]
         scalars = [i for i in plan.scalars if i in used]
-        # (position in the recorded graph) of data; (position or -1, type, bits where the compiler made it) of scalars
         self.inputs = [plan.data[i] for i in data]
-        self.scalars: list[tuple[int, Dtype, int]] = []
+        self.scalars: list[Scalar] = []
         self._place: dict[int | tuple, _Memory] = {i: _Memory(1 + k) for k, i in enumerate(data)}
-        self._shapes: dict[int, tuple[int, ...]] = {}
         self.results: list[tuple[str, int]] = []
         self.sizes: list[int] = []
         taken: dict[int, int] = {}
@@ -203,12 +126,15 @@ class Bound:
             self._place[i] = _Memory(self.arena_slot + 1 + len(self.scalars))
             self.scalars += self._scalar(i, recorded)
         self.classes = [size_class(n) for n in self.sizes]
-        self.arena = self._arrange()
-        if self.arena:
-            self.arena = size_class(self.arena)
+        self._intermediate = [[self._room(b) for b in begins] for begins in plan.begins]
+        if self._like and self._like._intermediate == self._intermediate:
+            self._place, self.arena = self._like._place, self._like.arena
+        else:
+            self.arena = self._arrange()
         self._build(recorded)
         self.donations = self._donations(data, taken)
         self._variants: dict[frozenset[Pair], list] = {}
+        self._like = None
 
     def _donations(self, data: list[int], taken: dict[int, int]) -> list[tuple[int, int, Pair]]:
         """Those of the plan. (There are none where a library has a part: were it to fail, the input would be lost.)"""
@@ -239,14 +165,12 @@ class Bound:
         position, number = place
         return outline(recorded[position]).parts[number]
 
-    def _scalar(self, position: int, recorded: Sequence[Node]) -> list[tuple[int, Dtype, int]]:
-        """The words of a scalar."""
+    def _scalar(self, position: int, recorded: Sequence[Node]) -> list[Scalar]:
+        """The words of a scalar: that of a complex128 has two."""
         place, node = self.plan.scalars[position], self.plan.order[position]
-        words = (node.dtype, _IMAGINARY) if node.dtype is dtypes.complex128 else (node.dtype,)
-        if isinstance(place, int):
-            return [(place, word, bits(node.params[0], word)) for word in words]
-        value = self.recorded_at(place, recorded).params[0]
-        return [(-1, word, bits(value, word)) for word in words]
+        value = (node if isinstance(place, int) else self.recorded_at(place, recorded)).params[0]
+        where = place if isinstance(place, int) else -1
+        return [(where, node.dtype, part, bits(value, node.dtype, part)) for part in range(-(-node.dtype.size // 8))]
 
     def _letters(self, plan: Plan, recorded: Sequence[Node]) -> dict[int, int]:
         numbers = {}
@@ -271,27 +195,29 @@ class Bound:
         return found
 
     def shape(self, position: int) -> tuple[int, ...]:
-        found = self._shapes.get(position)
-        if found is None:
-            size = self.plan.symbols.size
-            found = self._shapes[position] = tuple([self.number(size(n)) for n in self.plan.order[position].shape])
-        return found
+        sizes = self._sizes
+        return tuple([sizes[n] for n in self.plan.order[position].shape])
 
     def _bytes(self, position: int) -> int:
-        n = self.plan.order[position].dtype.size
-        for s in self.shape(position):
-            n *= s
-        return n
+        node, sizes = self.plan.order[position], self._sizes
+        found = node.dtype.size
+        for n in node.shape:
+            found *= sizes[n]
+        return found
 
     # --- memory -------------------------------------------------------------------------------------------------------
+    def _room(self, b: int | tuple) -> int:
+        """Bytes for an intermediate result. Those of small arrays have three bits: where these grow others stay."""
+        size = PARTS * 8 if isinstance(b, tuple) else self._bytes(b)
+        unit = 64 if size > STEADY else max(64, 1 << size.bit_length() >> 4)
+        return -(-max(size, 1) // unit) * unit
+
     def _arrange(self) -> int:
         """Places intermediate arrays in the arena: two share memory if they are never needed at once. Its size."""
         live: list[tuple[int, int, int | tuple]] = []
         top = 0
-        for begins, ends in zip(self.plan.begins, self.plan.ends, strict=True):
-            for b in begins:
-                size = PARTS * 8 if isinstance(b, tuple) else self._bytes(b)
-                size = -(-max(size, 1) // 64) * 64
+        for begins, sizes, ends in zip(self.plan.begins, self._intermediate, self.plan.ends, strict=True):
+            for b, size in zip(begins, sizes, strict=True):
                 at = 0
                 for start, end, _ in live:  # sorted by start: the first gap that is wide enough
                     if start - at >= size:
@@ -302,41 +228,51 @@ class Bound:
                 top = max(top, at + size)
             if ends:
                 live = [x for x in live if x[2] not in ends]
-        return top
+        return size_class(top) if top else 0
 
     # --- tasks --------------------------------------------------------------------------------------------------------
     def _build(self, recorded: Sequence[Node]) -> None:
-        workers = threads.count()
-        self._arguments: list[array] = []  # alive for as long as the tasks point to them
         self.segments: list[tuple[int, int] | Callable[[array], None]] = []
         self._rows: list[np.ndarray] = []
         self._copies: list[Pair | None] = []
         self._launched: list[list[list[Step]]] = []
-        launched: list[list[Step]] = []
-        rows: list[Row] = []
-        copies: list[Pair | None] = []
-        for stage in self.plan.stages:
+        self._launches: list[_Launch | None] = []
+        pending: list[tuple[_Launch, Pair | None]] = []
+        for number, stage in enumerate(self.plan.stages):
             first = self.plan.steps[stage[0]]
             if isinstance(first, Library):
-                self._close(rows, launched, copies)
-                rows, launched, copies = [], [], []
+                self._close(pending)
+                pending = []
                 self.segments.append(self._library(first, self.recorded_at(first.recorded, recorded).params))
                 self._launched.append([[first]])
+                self._launches.append(None)
                 continue
-            found = [(row, self.plan.steps[t]) for t in stage for row in [self._row(t, workers)] if row[2] > 0]
-            if found:
-                together = [row for row, _ in found]
-                rows.append(self._together(together) if len(together) > 1 else together[0])
-                launched.append([step for _, step in found])
-                copies.append(self.plan.copies[stage[0]])
-        self._close(rows, launched, copies)
+            launch = self._launch(number, stage)
+            self._launches.append(launch)
+            if launch.steps:
+                pending.append((launch, self.plan.copies[stage[0]]))
+        self._close(pending)
 
-    def _row(self, number: int, workers: int) -> Row:
+    def _launch(self, number: int, stage: range) -> _Launch:
+        like = self._like
+        if like and self.plan.letters[number].isdisjoint(self._changed):
+            here, there = self._place, like._place
+            if here is there or all(here[b] == there[b] for t in stage for b in self.plan.touched[t]):
+                known = like._launches[number]
+                assert known is not None
+                return known
+        self._arguments: list[array] = []
+        found = [(row, self.plan.steps[t]) for t in stage for row in [self._row(t)] if row[2] > 0]
+        rows = [row for row, _ in found]
+        row = self._together(rows) if len(rows) > 1 else rows[0] if rows else NOTHING
+        return _Launch(row, [step for _, step in found], self._arguments)
+
+    def _row(self, number: int) -> Row:
         step = self.plan.steps[number]
         if isinstance(step, Task):
-            return self._task(step, workers, self.plan.again[number])
+            return self._task(step, self.plan.again[number])
         assert isinstance(step, Product)
-        return self._product(step, workers)
+        return self._product(step)
 
     def _together(self, rows: list[Row]) -> Row:
         """One task for several that have nothing to do with each other: its iterations are their pieces."""
@@ -348,13 +284,13 @@ class Bound:
         little = sum(total / piece for _, _, total, piece in rows) <= 1
         return threads.together(), self._keep(words), end, end if little else 1
 
-    def _close(self, rows: list[Row], launched: list[list[Step]], copies: list[Pair | None]) -> None:
-        if rows:
-            self._copies = copies  # of the last segment
-            self._launched.append(launched)
-            block = np.array(rows, np.int64)
+    def _close(self, launches: list[tuple[_Launch, Pair | None]]) -> None:
+        if launches:
+            self._copies = [copy for _, copy in launches]  # of the last segment
+            self._launched.append([launch.steps for launch, _ in launches])
+            block = np.array([launch.row for launch, _ in launches], np.int64)
             self._rows.append(block)
-            self.segments.append((block.ctypes.data, len(rows)))
+            self.segments.append((block.ctypes.data, len(launches)))
 
     def labels(self) -> list[list[str]]:
         """For each segment what its tasks do, for people."""
@@ -375,7 +311,7 @@ class Bound:
         self._arguments.append(block)
         return block.buffer_info()[0]
 
-    def _task(self, task: Task, workers: int, again: Collection[int | tuple]) -> Row:
+    def _task(self, task: Task, again: Collection[int | tuple]) -> Row:
         """``again``: the memory that later tasks read."""
         words: list[int] = []
         for b in task.buffers:
@@ -385,7 +321,7 @@ class Bound:
         words += [self.number(a) for a in task.args]
         total = self.number(task.total)
         work = max(1, self.number(task.work) * (8 + task.cost))
-        piece = max(-(-PIECE // work), -(-total // (8 * workers)))
+        piece = max(-(-PIECE // work), -(-total // (8 * self.workers)))
         streaming = self._streams(task, total, again)
         address = task.addresses.get(streaming)
         if address is None:
@@ -413,7 +349,7 @@ class Bound:
                 moved += whole if buffer.written else min(whole, elements * buffer.dtype.size)
         return moved >= STREAM and all(self.number(p) * size % LINE == 0 for p, size in task.strides)
 
-    def _product(self, p: Product, workers: int) -> Row:
+    def _product(self, p: Product) -> Row:
         dtype = self.plan.order[p.target].dtype
         loop, function = blas.product(dtype)
         m_letter, n_letter, k_letter = p.variables
@@ -454,7 +390,7 @@ class Bound:
             terms *= size[x]
         by_column = n > m
         long, short = (n, m) if by_column else (m, n)
-        parts = _shares(count, workers, terms * count * m * n * k // PRODUCT)
+        parts = _shares(count, self.workers, terms * count * m * n * k // PRODUCT)
         tile = -(-long // parts)
         if terms > 1:  # what is added to had better stay in the cache
             tile = min(tile, max(64, ACCUMULATED // (short * dtype.size)))
@@ -463,7 +399,9 @@ class Bound:
         words += (m, n, k, rows[0], rows[1], n, *flags, int(by_column), tile, tiles, len(p.batch), terms, len(p.summed))
         words += (*batch, *summed)
         total = count * tiles
-        piece = max(1, -(-PRODUCT // max(1, terms * m * n * k // tiles)) if tiles == 1 else 1, total // (8 * workers))
+        piece = max(
+            1, -(-PRODUCT // max(1, terms * m * n * k // tiles)) if tiles == 1 else 1, total // (8 * self.workers)
+        )
         return loop, self._keep(words), total, piece
 
     def _library(self, step: Library, params: tuple) -> Callable[[array], None]:
@@ -498,7 +436,7 @@ class Bound:
         """
         inputs = self.inputs
         pointers = [recorded[i].buffer.ptr for i in inputs]
-        scalars = [bits(recorded[i].params[0], dtype) if i >= 0 else known for i, dtype, known in self.scalars]
+        scalars = [bits(recorded[i].params[0], d, part) if i >= 0 else known for i, d, part, known in self.scalars]
         given: dict[int, tuple[Buffer, Pair]] = {}
         if uses is not None:
             exactly: Mapping[int, int] | None = None
@@ -516,12 +454,6 @@ class Bound:
         return run
 
 
-def references(nodes: Sequence[Node]) -> Mapping[int, int]:
-    """How often nodes that are still to be computed refer to each node. Several may have one tuple of inputs."""
-    tuples = {id(n.inputs): n.inputs for n in nodes if n.buffer is None}
-    return Counter([id(x) for inputs in tuples.values() for x in inputs])
-
-
 class BoundCall:
     """A compiled function's plan: its inputs' positions are known, nothing is looked at but addresses."""
 
@@ -537,7 +469,7 @@ class BoundCall:
         number = {id(n): k for k, n in enumerate(inputs)}
         # an argument's number, or a node from outside that the function uses
         self.data = [number.get(id(order[i]), order[i]) for i in bound.inputs]
-        self.scalars = [bits(order[i].params[0], d) if i >= 0 else known for i, d, known in bound.scalars]
+        self.scalars = [bits(order[i].params[0], d, part) if i >= 0 else known for i, d, part, known in bound.scalars]
         # each result: the plan's k-th own one, the k-th argument, or a node from outside
         known: dict[int, tuple[str, int | Node]] = {}
         for node, (kind, k) in zip(computed, bound.results, strict=True):

@@ -16,14 +16,15 @@ import numpy as np
 from arrax.codegen import cpu
 from arrax.compiler.index import SHORT, TINY
 from arrax.compiler.outline import outline
-from arrax.compiler.pipeline import Plan, build
+from arrax.compiler.pipeline import build
 from arrax.graph.dtypes import Dtype, from_numpy
 from arrax.graph.node import Node, Shape
 from arrax.graph.template import Call, Result, Template, inlined, needed, opened, other_results
 from arrax.prims import leaf
 from arrax.runtime import buffer as memory
 from arrax.runtime import debug
-from arrax.runtime.cpu import ALONE, Bound, BoundCall, Run, references
+from arrax.runtime.cpu import Bound, BoundCall
+from arrax.runtime.run import ALONE, Run, references
 
 SMALL = 16  # elements of all arrays of a graph together, up to which NumPy takes no longer than a kernel
 PLANS = 1024
@@ -33,7 +34,7 @@ _UNKNOWN: Any = object()
 _NUMBER = operator.attrgetter("number")
 
 _lock = threading.RLock()
-_plans: OrderedDict[tuple, Plan] = OrderedDict()
+_plans: OrderedDict[tuple, Bound] = OrderedDict()  # structure -> its plan, for the sizes that came last
 _bound: OrderedDict[tuple, Bound | None] = OrderedDict()
 
 
@@ -438,13 +439,17 @@ def _structure(order: list[Node], outputs: list[Node]) -> tuple:
     """What decides a plan: the graph without its sizes, but for the tiny ones, and which others are equal and short."""
     position = {id(n): i for i, n in enumerate(order)}
     classes: dict[int, tuple[int, bool]] = {n: (-n, True) for n in range(TINY + 1)}
+    known: dict[Shape, tuple] = {}
     key: list[Any] = []
 
-    def classified(sizes: tuple[int, ...]) -> tuple:
-        for n in sizes:
-            if n not in classes:
-                classes[n] = (len(classes), n <= SHORT)
-        return tuple([classes[n] for n in sizes])
+    def classified(sizes: Shape) -> tuple:
+        found = known.get(sizes)
+        if found is None:
+            for n in sizes:
+                if n not in classes:
+                    classes[n] = (len(classes), n <= SHORT)
+            found = known[sizes] = tuple([classes[n] for n in sizes])
+        return found
 
     for node in order:
         if node.buffer is not None:
@@ -474,14 +479,11 @@ def _bind(order: list[Node], outputs: list[Node], key: tuple) -> Bound | None:
     bound: Bound | None = None  # small graphs and empty arrays: the references
     if work > SMALL:
         structure = _structure(order, outputs)
-        plan = _plans.get(structure)
-        if plan is None:
-            plan = _plans[structure] = build(order, outputs)
-            if len(_plans) > PLANS:
-                _plans.popitem(last=False)
-        else:
-            _plans.move_to_end(structure)
-        bound = Bound(plan, order)
+        like = _plans.get(structure)
+        bound = _plans[structure] = Bound(like.plan if like else build(order, outputs), order, like)
+        _plans.move_to_end(structure)
+        if len(_plans) > PLANS:
+            _plans.popitem(last=False)
     _bound[key] = bound
     if len(_bound) > BOUND:
         _bound.popitem(last=False)

@@ -11,11 +11,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from arrax.graph.dtypes import ALL, Dtype, bool_
+from arrax.graph.dtypes import ALL, Dtype, bool_, complex128, float64
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import REGISTRY
 from arrax.prims.leaf import const, placeholder
 from arrax.prims.validity import LARGEST, RANK, is_int, is_portable, is_shape
+from arrax.runtime.executor import from_numpy_array, to_numpy
 from arrax.transforms.export import Function, Operation, Type
 from arrax.transforms.sizes import FORMS, Formula, Size
 
@@ -37,7 +38,7 @@ def _function(f: Function, name: Callable[[Node], str]) -> dict[str, Any]:
         "inputs": [_type(t) for t in f.inputs],
         "names": f.names,
         "keywords": f.keywords,
-        "constants": [name(n) for n in f.constants],
+        "constants": [{"pairs": name(n)} if n.dtype is complex128 else name(n) for n in f.constants],
         "program": [[o.prim.name, o.at, [_parameter(p) for p in o.params], *_type(o.type)] for o in f.program],
         "results": f.results,
         "sizes": sizes,
@@ -209,18 +210,30 @@ def _read_function(value: Any, constants: Mapping[str, Node]) -> Function:
     fields = _fields(value, ("inputs", "names", "keywords", "constants", "program", "results", "sizes"))
     inputs = [_read_type(*_list(t, 2)) for t in _list(fields["inputs"])]
     names, keywords = _read_names(fields["names"], fields["keywords"], len(inputs))
-    kept = _list(fields["constants"])
-    if not all(isinstance(n, str) and n in constants for n in kept):
-        raise ValueError(f"names of constants that are in the file, got {_shown(kept)}")
+    kept = [_read_constant(c, constants) for c in _list(fields["constants"])]
     sizes = _read_sizes(fields["sizes"], inputs)
     known = len(inputs) + len(kept)
     program: list[Operation] = []
     for item in _list(fields["program"]):
         program.append(_read_operation(item, known + len(program), len(sizes or ())))
     results = [_integer(i, known + len(program)) for i in _list(fields["results"])]
-    function = Function(inputs, names, keywords, [constants[n] for n in kept], program, results, sizes)
+    function = Function(inputs, names, keywords, kept, program, results, sizes)
     _verify(function)
     return function
+
+
+def _read_constant(value: Any, constants: Mapping[str, Node]) -> Node:
+    """An array of the file; the container has no complex128: such an array is there as pairs of float64."""
+    pairs = isinstance(value, dict)
+    name = _fields(value, ("pairs",))["pairs"] if pairs else value
+    if not isinstance(name, str) or name not in constants:
+        raise ValueError(f"the name of a constant that is in the file, got {_shown(value)}")
+    node = constants[name]
+    if not pairs:
+        return node
+    if node.dtype is not float64 or node.shape[-1:] != (2,):
+        raise ValueError(f"pairs of float64, got {node.dtype.name}{list(node.shape)}")
+    return from_numpy_array(to_numpy(node).view(complex128.np).reshape(node.shape[:-1]))
 
 
 def _read_operation(value: Any, position: int, sizes: int) -> Operation:

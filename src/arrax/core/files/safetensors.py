@@ -36,6 +36,12 @@ def safetensors_writer(op: str, arrays: Any, metadata: Any) -> Callable[[Any], N
     ):
         raise ValueError(f"[{op}] expected metadata with strings as keys and values: convert them with str")
     nodes = dict(zip(arrays, evaluated(op, list(arrays.values())), strict=True))
+    for name, node in nodes.items():
+        if node.dtype not in _NAMES:
+            raise ValueError(
+                f"[{op}] expected a type that the format has, got {node.dtype.name} for {quoted(name)}: "
+                "convert it with astype"
+            )
     # wide elements first, so that all are aligned to their size
     order = sorted(nodes, key=lambda name: -nodes[name].dtype.size)
     header: dict[str, Any] = {"__metadata__": metadata} if metadata else {}

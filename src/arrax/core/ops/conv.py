@@ -9,7 +9,6 @@ from arrax.core.arguments import expect
 from arrax.core.axes import as_ints
 from arrax.core.convert import array_node, pair
 from arrax.core.device import check_stream
-from arrax.graph.dtypes import complex64
 from arrax.graph.handle import wrap
 from arrax.prims import view as v
 from arrax.prims.convolution import correlate, without_cuts
@@ -82,7 +81,7 @@ def _conv(
 ) -> Any:
     x, w = array_node(op, input), array_node(op, weight)
     for node in (x, w):
-        if not node.dtype.is_inexact or node.dtype is complex64:
+        if not node.dtype.is_inexact or node.dtype.is_complex:
             raise ValueError(f"[{op}] expected floating point numbers, got {node.dtype.name}: cast them with astype")
     x, w = pair(op, input, weight)
     n = x.ndim - 2 if axes is None else axes

@@ -22,7 +22,7 @@ from arrax.core.convert import (
 )
 from arrax.core.device import check_device, check_stream
 from arrax.core.ops.shape import record_broadcast
-from arrax.graph.dtypes import Dtype, bool_, complex64, float32, int32, promote
+from arrax.graph.dtypes import Dtype, bool_, float32, int32, promote
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node
 from arrax.prims import pointwise as p
@@ -139,13 +139,21 @@ def asarray(a: Any, dtype: Dtype | None = None, *, copy: bool | None = None, dev
     return wrap(new_node(a, dtype))
 
 
+class NeedsCopy(ValueError, BufferError):
+    """Elements that were to be shared have to be copied."""
+
+
 def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> array:
-    """An array with the elements of another library's one, handed over through DLPack; they are copied."""
+    """An array with the elements of another library's one, handed over through DLPack; they are copied.
+
+    Raises:
+        NeedsCopy: for ``copy=False``; a BufferError, as in the array API standard, and a ValueError, as in MLX.
+    """
     check_device("from_dlpack", device)
     if not hasattr(x, "__dlpack__"):
         raise TypeError(f"[from_dlpack] expected an array with __dlpack__, got {type(x).__name__}: use asarray")
     if copy is False:
-        raise ValueError("[from_dlpack] expected that a copy may be made, got copy=False: leave it out")
+        raise NeedsCopy("[from_dlpack] expected that a copy may be made, got copy=False: leave it out")
     return wrap(x._node if isinstance(x, Handle) else numpy_node(from_dlpack_numpy(x)))
 
 
@@ -206,7 +214,7 @@ def arange(*args: Any, device: Any = None, stream: Any = None, **named: Any) -> 
 def _progression(n: int, start: float, step: float, dtype: Dtype) -> Node:
     """``start + i * step`` for i < n; half precision is computed in float32 and rounded once."""
     wide = dtype.compute
-    node = iota((n,), 0, wide if wide is not complex64 else complex64)
+    node = iota((n,), 0, wide)
     if step != 1:
         node = p.mul(node, constant(step, wide))
     if start != 0:

@@ -11,11 +11,11 @@ from arrax.core.arguments import expect
 from arrax.core.convert import array_node
 from arrax.core.device import check_stream
 from arrax.core.ops.math import record_multiply
+from arrax.core.ops.products import record_product
 from arrax.core.ops.reductions import record_diagonal
-from arrax.graph.dtypes import promote
+from arrax.graph.dtypes import bool_, promote
 from arrax.graph.handle import wrap
 from arrax.graph.node import Node
-from arrax.prims import contract
 from arrax.prims import reduce as r
 from arrax.prims import view as v
 from arrax.prims.pointwise import cast
@@ -124,17 +124,14 @@ def _contract(x: Node, a: str, y: Node, b: str, kept: set[str], sizes: dict[str,
 
     result = batch + rows + columns
     shape = tuple(sizes[c] for c in result)
-    x = v.reshape(_order(x, a, batch + rows + summed), (size(batch), size(rows), size(summed)))
-    y = v.reshape(_order(y, b, batch + summed + columns), (size(batch), size(summed), size(columns)))
+    lead = (size(batch),) if batch else ()
+    x = v.reshape(_order(x, a, batch + rows + summed), (*lead, size(rows), size(summed)))
+    y = v.reshape(_order(y, b, batch + summed + columns), (*lead, size(summed), size(columns)))
     if not summed:
         return v.reshape(record_multiply(x, y), shape), result
-    if not x.dtype.is_inexact:
-        raise ValueError(
-            f"[einsum] expected floating point or complex numbers, got {x.dtype.name}: cast them with astype"
-        )
-    if not batch:
-        x, y = v.reshape(x, x.shape[1:]), v.reshape(y, y.shape[1:])
-    return v.reshape(contract.matmul(x, y), shape), result
+    if x.dtype is bool_:
+        raise ValueError("[einsum] expected numbers, got bool: cast them with astype")
+    return v.reshape(record_product(x, y), shape), result
 
 
 def einsum(subscripts: str, *operands: array, stream: Any = None) -> array:

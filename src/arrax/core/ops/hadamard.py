@@ -10,7 +10,7 @@ import numpy as np
 
 from arrax.core.convert import array_node
 from arrax.core.device import check_stream
-from arrax.graph.dtypes import Dtype, complex64, to_inexact
+from arrax.graph.dtypes import Dtype, to_inexact
 from arrax.graph.handle import wrap
 from arrax.graph.node import Node
 from arrax.graph.primitive import bind
@@ -97,7 +97,7 @@ def hadamard_transform(a: array, scale: float | None = None, stream: Any = None)
         raise TypeError(f"[{op}] expected a number as scale, got {type(scale).__name__}: pass a float")
     if not node.size:
         raise ValueError(f"[{op}] expected at least one element, got shape {list(node.shape)}: test the size first")
-    if node.dtype is complex64:
+    if node.dtype.is_complex:
         node = bind(p.real_p, (node,))
     dtype = to_inexact(node.dtype)
     n = node.shape[-1] if node.ndim else 1

@@ -12,7 +12,6 @@ from arrax.core.device import check_stream
 from arrax.graph.dtypes import (
     Dtype,
     bool_,
-    complex64,
     float32,
     promote,
     promote_scalar,
@@ -30,7 +29,7 @@ from arrax.prims.view import broadcast_p
 if TYPE_CHECKING:
     from arrax.core.array import array
 
-FLOAT, COMPLEX = float32.category, complex64.category
+FLOAT = float32.category
 
 
 class Unary(Protocol):
@@ -58,8 +57,10 @@ def _named(function: Callable[..., Any], name: str, doc: str) -> Callable[..., A
 
 
 def _check_real(name: str, node: Node) -> None:
-    if node.dtype.category == COMPLEX:
-        raise ValueError(f"[{name}] expected real numbers, got complex64: take the real or imaginary part first")
+    if node.dtype.is_complex:
+        raise ValueError(
+            f"[{name}] expected real numbers, got {node.dtype.name}: take the real or imaginary part first"
+        )
 
 
 def _inexact(name: str, prim: Primitive, doc: str, real: bool = False) -> Unary:
@@ -165,12 +166,14 @@ _SHORTCUTS = {2: p.square_p, 0.5: p.sqrt_p}  # exponents with a primitive of the
 
 def record_floor_divide(a: Node, b: Node) -> Node:
     # complex numbers have no order to round in: their quotient stays as it is
-    return record_divide(a, b) if a.dtype is complex64 else _floor_divide(a, b)
+    return record_divide(a, b) if a.dtype.is_complex else _floor_divide(a, b)
 
 
 def record_remainder(a: Node, b: Node) -> Node:
-    if a.dtype is complex64:
-        raise ValueError("[remainder] expected real numbers, got complex64: there is no remainder of complex numbers")
+    if a.dtype.is_complex:
+        raise ValueError(
+            f"[remainder] expected real numbers, got {a.dtype.name}: there is no remainder of complex numbers"
+        )
     return _remainder(a, b)
 
 
@@ -197,7 +200,7 @@ _logaddexp = _on_floats(p.logaddexp_p, "logaddexp")
 
 
 def record_logaddexp(a: Node, b: Node) -> Node:
-    if a.dtype is not complex64:
+    if not a.dtype.is_complex:
         return _logaddexp(a, b)
     top, low = record_maximum(a, b), record_minimum(a, b)
     return p.add(top, p.log1p(p.exp(p.sub(low, top))))
@@ -230,8 +233,8 @@ def record_negative(node: Node) -> Node:
 def record_abs(node: Node) -> Node:
     if node.dtype.category < 2:  # booleans and unsigned integers
         return node
-    if node.dtype is complex64:
-        return p.sqrt(p.add(*(p.square(bind(part, (node,))) for part in (p.real_p, p.imag_p))))
+    if node.dtype.is_complex:
+        return bind(p.modulus_p, (node,))
     return p.abs_(node)
 
 
@@ -248,7 +251,7 @@ def positive(a: array | float, /, *, stream: Any = None) -> array:
 
 
 def abs(a: array | float, /, *, stream: Any = None) -> array:
-    """The absolute value of each element; of complex numbers the modulus, as float32."""
+    """The absolute value of each element; of complex numbers the modulus, a real number."""
     check_stream("abs", stream)
     return wrap(record_abs(as_node("abs", a)))
 
@@ -259,9 +262,8 @@ def sign(a: array | float, /, *, stream: Any = None) -> array:
     node = as_node("sign", a)
     if node.dtype is bool_:
         return wrap(node)
-    if node.dtype is complex64:
-        size = cast(record_abs(node), complex64)
-        zero = constant(0j, complex64)
+    if node.dtype.is_complex:
+        size, zero = cast(record_abs(node), node.dtype), constant(0j, node.dtype)
         return wrap(p.where(p.equal(size, zero), node, p.div(node, size)))
     return wrap(p.sign(node))
 
@@ -347,10 +349,10 @@ def round(a: array | float, /, decimals: int = 0, stream: Any = None) -> array:
 
 
 def _rint(node: Node) -> Node:
-    if node.dtype is not complex64:
+    if not node.dtype.is_complex:
         return p.rint(node)
-    real, imag = (cast(p.rint(bind(part, (node,))), complex64) for part in (p.real_p, p.imag_p))
-    return p.add(real, p.mul(imag, constant(1j, complex64)))
+    real, imag = (cast(p.rint(bind(part, (node,))), node.dtype) for part in (p.real_p, p.imag_p))
+    return p.add(real, p.mul(imag, constant(1j, node.dtype)))
 
 
 # --- comparison -------------------------------------------------------------------------------------------------------
@@ -382,7 +384,7 @@ def _real_test(name: str, test: Callable[[Node], Node], doc: str) -> Unary:
         node = as_node(name, a)
         if node.dtype.category < FLOAT:
             return wrap(_everywhere(False, node))
-        if node.dtype is complex64:
+        if node.dtype.is_complex:
             real, imag = (test(bind(part, (node,))) for part in (p.real_p, p.imag_p))
             return wrap(p.bitwise_or(real, imag))
         return wrap(test(node))
@@ -422,7 +424,7 @@ def isfinite(a: array | float, stream: Any = None) -> array:
     node = as_node("isfinite", a)
     if node.dtype.category < FLOAT:
         return wrap(_everywhere(True, node))
-    if node.dtype is complex64:
+    if node.dtype.is_complex:
         real, imag = (record_isfinite(bind(part, (node,))) for part in (p.real_p, p.imag_p))
         return wrap(p.bitwise_and(real, imag))
     return wrap(record_isfinite(node))
@@ -543,21 +545,21 @@ def conj(a: array, *, stream: Any = None) -> array:
     """The complex conjugate; real numbers as they are."""
     check_stream("conj", stream)
     node = as_node("conj", a)
-    return wrap(bind(p.conj_p, (node,)) if node.dtype is complex64 else node)
+    return wrap(bind(p.conj_p, (node,)) if node.dtype.is_complex else node)
 
 
 def real(a: array, /, *, stream: Any = None) -> array:
-    """The real part, as float32; real numbers as they are."""
+    """The real part: float32 of complex64, float64 of complex128; real numbers as they are."""
     check_stream("real", stream)
     node = as_node("real", a)
-    return wrap(bind(p.real_p, (node,)) if node.dtype is complex64 else node)
+    return wrap(bind(p.real_p, (node,)) if node.dtype.is_complex else node)
 
 
 def imag(a: array, /, *, stream: Any = None) -> array:
-    """The imaginary part, as float32; zeros for real numbers."""
+    """The imaginary part: float32 of complex64, float64 of complex128; zeros for real numbers."""
     check_stream("imag", stream)
     node = as_node("imag", a)
-    if node.dtype is complex64:
+    if node.dtype.is_complex:
         return wrap(bind(p.imag_p, (node,)))
     return wrap(Node(broadcast_p, (constant(0, node.dtype),), (node.shape,), node.shape, node.dtype))
 

@@ -13,12 +13,13 @@ from arrax.core.device import check_stream
 from arrax.core.ops.math import conj, record_add, record_multiply
 from arrax.core.ops.reductions import sum as _sum
 from arrax.core.ops.shape import record_broadcast
-from arrax.graph.dtypes import bool_, complex64, int64, uint32
+from arrax.graph.dtypes import bool_, int64, uint32
 from arrax.graph.handle import wrap
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import broadcast_shapes
 from arrax.prims import contract
 from arrax.prims import pointwise as p
+from arrax.prims import reduce as r
 from arrax.prims import view as v
 from arrax.prims.gather import take
 from arrax.prims.leaf import constant, iota
@@ -31,15 +32,33 @@ def _operands(op: str, a: Any, b: Any) -> tuple[Node, Node]:
     x, y = array_node(op, a), array_node(op, b)
     if x.dtype is not y.dtype:
         x, y = pair(op, a, b)
-    if not x.dtype.is_inexact:
-        raise ValueError(
-            f"[{op}] expected floating point or complex numbers, got {x.dtype.name}: cast them with astype"
-        )
+    if x.dtype is bool_:
+        raise ValueError(f"[{op}] expected numbers, got bool: cast one of them with astype")
     return x, y
 
 
+def record_product(x: Node, y: Node) -> Node:
+    """The product of matrices of one type, which is the product's too; integers wrap around."""
+    if x.dtype.is_inexact:
+        return contract.matmul(x, y)
+    if _is_transposed(x) and _is_transposed(y):  # read along the rows in memory, and so is the product written
+        return contract.swap_last(_sums_of_products(contract.swap_last(y), contract.swap_last(x)))
+    return _sums_of_products(x, y)
+
+
+def _is_transposed(a: Node) -> bool:
+    return a.prim is v.transpose_p and a.buffer is None and a.params[0][-2:] == (a.ndim - 1, a.ndim - 2)
+
+
+def _sums_of_products(x: Node, y: Node) -> Node:
+    """One kernel, which is written without a place in memory for the single products."""
+    products = p.mul(v.reshape(x, (*x.shape, 1)), v.reshape(y, (*y.shape[:-2], 1, *y.shape[-2:])))
+    total = r.reduce(r.sum_p, products, (products.ndim - 2,))
+    return v.reshape(total, (*products.shape[:-2], products.shape[-1]))
+
+
 def record_matmul(op: str, x: Node, y: Node) -> Node:
-    """The product of two arrays of one inexact type, with at least one axis each."""
+    """The product of two arrays of one type, with at least one axis each."""
     if not x.shape or not y.shape:
         raise ValueError(f"[{op}] expected at least one dimension, got a scalar: use multiply")
     row, column = x.ndim == 1, y.ndim == 1
@@ -52,7 +71,7 @@ def record_matmul(op: str, x: Node, y: Node) -> Node:
             f"[{op}] expected shapes (..., M, K) and (..., K, N), got {list(x.shape)} and {list(y.shape)}: "
             "transpose or reshape one of them"
         )
-    result = contract.matmul(x, y)
+    result = record_product(x, y)
     if row or column:
         shape = result.shape
         lead = shape[:-2]
@@ -63,10 +82,11 @@ def record_matmul(op: str, x: Node, y: Node) -> Node:
 def matmul(a: array, b: array, /, *, stream: Any = None) -> array:
     """The matrix product over the last axis of ``a`` and the last but one of ``b``; the axes before broadcast.
 
-    An array with one axis is a row on the left and a column on the right, and the added axis is dropped.
+    An array with one axis is a row on the left and a column on the right, and the added axis is dropped. The product of
+    integers has the type in which both meet, and wraps around: int8 for int8.
 
     Raises:
-        ValueError: where the contracted axes differ, for scalars, and for integers.
+        ValueError: where the contracted axes differ, for scalars, and for booleans.
 
     >>> import arrax.core as mx
     >>> mx.matmul(mx.ones((2, 3)), mx.ones((3, 2)))
@@ -78,17 +98,28 @@ def matmul(a: array, b: array, /, *, stream: Any = None) -> array:
 
 
 def addmm(c: array, a: array, b: array, /, alpha: float = 1.0, beta: float = 1.0, *, stream: Any = None) -> array:
-    """``alpha * (a @ b) + beta * c``; ``c`` broadcasts to the product."""
+    """``alpha * (a @ b) + beta * c``; ``c`` broadcasts to the product.
+
+    Raises:
+        ValueError: as ``matmul``, and for an ``alpha`` or ``beta`` that the type of what it multiplies does not have.
+    """
     check_stream("addmm", stream)
     expect("addmm", float, alpha=alpha, beta=beta)
     x, y = _operands("addmm", a, b)
     product = record_matmul("addmm", x, y)
+    _fits("addmm", product, "alpha", alpha)
     if alpha != 1:
         product = p.mul(product, constant(alpha, product.dtype))
     z, product = pair("addmm", wrap(array_node("addmm", c)), wrap(product))
+    _fits("addmm", z, "beta", beta)
     if beta != 1:
         z = p.mul(z, constant(beta, z.dtype))
     return wrap(record_add(product, record_broadcast("addmm", z, product.shape)))
+
+
+def _fits(op: str, node: Node, name: str, factor: float) -> None:
+    if not (node.dtype.is_inexact or float(factor).is_integer()):
+        raise ValueError(f"[{op}] expected a whole number as {name} for {node.dtype.name}, got {factor}: cast first")
 
 
 def inner(a: array, b: array, /, *, stream: Any = None) -> array:
@@ -143,7 +174,7 @@ def vecdot(a: array, b: array, /, *, axis: int = -1, stream: Any = None) -> arra
         raise ValueError(
             f"[vecdot] expected axes of one size, got {x.shape[axis]} and {y.shape[axis]}: slice one of them"
         )
-    product = wrap(record_multiply(*pair("vecdot", conj(a) if x.dtype is complex64 else a, b)))
+    product = wrap(record_multiply(*pair("vecdot", conj(a) if x.dtype.is_complex else a, b)))
     return _sum(product, axis)
 
 
@@ -203,14 +234,14 @@ def tensordot(a: array, b: array, /, axes: int | Sequence[Sequence[int]] = 2, *,
     rows = v.reshape(v.transpose(x, (*rest_x, *left)), (m, k))
     columns = v.reshape(v.transpose(y, (*right, *rest_y)), (k, n))
     shape = (*(x.shape[i] for i in rest_x), *(y.shape[i] for i in rest_y))
-    return wrap(v.reshape(contract.matmul(rows, columns), shape))
+    return wrap(v.reshape(record_product(rows, columns), shape))
 
 
 # --- blocks, gathered matrices, segments ------------------------------------------------------------------------------
 def _real_operands(op: str, a: Any, b: Any) -> tuple[Node, Node]:
     x, y = _operands(op, a, b)
-    if x.dtype.is_complex:
-        raise ValueError(f"[{op}] expected real numbers, got complex64: multiply the parts on their own")
+    if not x.dtype.is_float:
+        raise ValueError(f"[{op}] expected floating point numbers, got {x.dtype.name}: cast them with astype")
     return x, y
 
 

@@ -12,7 +12,7 @@ from arrax.core.convert import array_node, pair
 from arrax.core.device import check_stream
 from arrax.core.ops.math import as_bool, record_abs, record_isclose, record_isfinite
 from arrax.core.ops.shape import drop_axes
-from arrax.graph.dtypes import Dtype, bool_, complex64, float32, int32, to_inexact, uint32
+from arrax.graph.dtypes import Dtype, bool_, int32, real_of, to_inexact, uint32
 from arrax.graph.handle import wrap
 from arrax.graph.node import Node
 from arrax.graph.primitive import Primitive
@@ -199,11 +199,11 @@ def _variance(op: str, a: Any, axis: Axes, ddof: float) -> tuple[Node, tuple[int
     axes = normalize_axes(op, axis, node.ndim)
     wide = _wide(node)
     apart = p.sub(wide, _mean(wide, axes))
-    if node.dtype is complex64:
+    if node.dtype.is_complex:
         apart = record_abs(apart)
     total = _reduce(r.sum_p, p.square(apart), axes)
     result = p.mul(total, constant(_reciprocal(_count(node, axes) - ddof), total.dtype))
-    return result, axes, float32 if node.dtype is complex64 else to_inexact(node.dtype)
+    return result, axes, real_of(to_inexact(node.dtype))
 
 
 def var(

@@ -12,7 +12,7 @@ from arrax.core.device import check_stream
 from arrax.core.ops.create import linspace
 from arrax.core.ops.shape import record_concatenate, record_slice_axis
 from arrax.core.ops.sorting import argsort, searchsorted
-from arrax.graph.dtypes import Dtype, complex64, float32, int32, promote, to_inexact
+from arrax.graph.dtypes import Dtype, float32, int32, promote, to_inexact
 from arrax.graph.handle import wrap
 from arrax.graph.node import Node
 from arrax.prims import gather
@@ -110,8 +110,8 @@ def interp(
             "[interp] expected as many samples as points, at least one of each and with one axis, "
             f"got {list(samples.shape)} and {list(points.shape)}"
         )
-    if at.dtype is complex64:
-        raise ValueError("[interp] expected real points, got complex64: take the real or imaginary part first")
+    if at.dtype.is_complex:
+        raise ValueError(f"[interp] expected real points, got {at.dtype.name}: take the real or imaginary part first")
     dtype = to_inexact(at.dtype)
     at, points = cast(at, dtype), cast(points, dtype)
     result_type = to_inexact(promote(samples.dtype, dtype))

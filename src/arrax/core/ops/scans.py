@@ -131,7 +131,9 @@ def logcumsumexp(
     check_stream("logcumsumexp", stream)
     node = array_node("logcumsumexp", a)
     if node.dtype.is_complex:
-        raise ValueError("[logcumsumexp] expected real numbers, got complex64: there is no order among complex numbers")
+        raise ValueError(
+            f"[logcumsumexp] expected real numbers, got {node.dtype.name}: there is no order among complex numbers"
+        )
     return _scan("logcumsumexp", s.logcumsumexp_p, cast(node, to_inexact(node.dtype)), axis, reverse, inclusive)
 
 

@@ -51,7 +51,7 @@ def clip(
     max: array | float | None = None,
     stream: Any = None,
 ) -> array:
-    """Elements below ``a_min`` or above ``a_max`` replaced by those. One of the two may be None.
+    """Elements below ``a_min`` or above ``a_max`` replaced by those; a bound that is None bounds nothing.
 
     ``min`` and ``max`` are the array API standard's names of the bounds.
 
@@ -61,8 +61,6 @@ def clip(
     """
     check_stream("clip", stream)
     a_min, a_max = min if a_min is None else a_min, max if a_max is None else a_max
-    if a_min is None and a_max is None:
-        raise ValueError("[clip] expected a lower or an upper bound, got neither: pass a_min or a_max")
     result = wrap(array_node("clip", a))
     if a_min is not None:
         result = maximum(result, a_min)

@@ -15,7 +15,7 @@ from arrax.core.device import check_stream
 from arrax.core.ops.math import as_bool, record_not
 from arrax.core.ops.shape import concatenate
 from arrax.core.ops.sorting import searchsorted, unique
-from arrax.graph.dtypes import complex64, uint8
+from arrax.graph.dtypes import uint8
 from arrax.graph.handle import wrap
 from arrax.graph.node import Node
 from arrax.prims import gather, opaque
@@ -130,7 +130,7 @@ def _member(x: Node, tests: Node) -> Node:
     n = tests.shape[0]
     if not n or not x.size:
         return v.broadcast(constant(False, as_bool(x).dtype), x.shape)
-    if n <= _FEW or x.dtype is complex64:
+    if n <= _FEW or x.dtype.is_complex:
         same = p.equal(v.reshape(x, (*x.shape, 1)), tests)
         return v.reshape(r.reduce(r.max_p, same, (x.ndim,)), x.shape)
     if not x.dtype.category:

@@ -13,9 +13,10 @@ from arrax.core.arguments import expect
 from arrax.core.axes import as_ints, as_shape, normalize_axes, normalize_axis
 from arrax.core.convert import array_node, as_node, values
 from arrax.core.device import check_device, check_stream
-from arrax.graph.dtypes import Dtype, bool_, promote, uint8, uint16, uint32, uint64
+from arrax.graph.dtypes import Dtype, bool_, complex128, promote, uint8, uint16, uint32, uint64
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node, Shape
+from arrax.graph.primitive import bind
 from arrax.graph.primitive import broadcast_shapes as _common_shape
 from arrax.prims import gather, opaque
 from arrax.prims import pointwise as p
@@ -70,6 +71,8 @@ def view(a: array, dtype: Dtype, stream: Any = None) -> array:
         raise ValueError(
             f"[view] expected a last axis of a multiple of {dtype.size} bytes, got {last} bytes: pad the array first"
         )
+    if complex128 in (dtype, node.dtype):  # no integer is as wide
+        return wrap(bind(opaque.reinterpret_p, (node,), (dtype,)))
     shape = (*node.shape[:-1], last // dtype.size)
     small, large = sorted((node.dtype.size, dtype.size))
     ratio, wide = large // small, words[large]

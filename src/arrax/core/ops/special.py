@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from arrax.core.convert import as_node, pair
 from arrax.core.device import check_stream
 from arrax.core.ops.math import FLOAT, Unary, record_isnan, record_maximum, record_minimum
-from arrax.graph.dtypes import complex64, float32, to_inexact
+from arrax.graph.dtypes import float32, to_inexact
 from arrax.graph.handle import wrap
 from arrax.graph.node import Node
 from arrax.graph.primitive import Primitive, broadcast_shapes
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def real_node(op: str, a: Any) -> Node:
     """The node of real numbers in a floating point type, float32 for integers; raises ValueError for complex ones."""
     node = as_node(op, a)
-    if node.dtype is complex64:
-        raise ValueError(f"[{op}] expected real numbers, got complex64: take the real or imaginary part first")
+    if node.dtype.is_complex:
+        raise ValueError(f"[{op}] expected real numbers, got {node.dtype.name}: take the real or imaginary part first")
     return cast(node, to_inexact(node.dtype))
 
 
@@ -134,8 +134,8 @@ def heaviside(a: array | float, b: array | float, /, *, stream: Any = None) -> a
 
 def _real_pair(op: str, a: Any, b: Any) -> tuple[Node, Node]:
     x, y = pair(op, a, b)
-    if x.dtype is complex64:
-        raise ValueError(f"[{op}] expected real numbers, got complex64: take the real or imaginary part first")
+    if x.dtype.is_complex:
+        raise ValueError(f"[{op}] expected real numbers, got {x.dtype.name}: take the real or imaginary part first")
     return (x, y) if x.dtype.category >= FLOAT else (cast(x, float32), cast(y, float32))
 
 
@@ -175,7 +175,7 @@ def fmod(a: array | float, b: array | float, /, *, stream: Any = None) -> array:
     """
     check_stream("fmod", stream)
     x, y = pair("fmod", a, b)
-    if x.dtype.category < 1 or x.dtype is complex64:
+    if x.dtype.category < 1 or x.dtype.is_complex:
         raise ValueError(f"[fmod] expected real numbers, got {x.dtype.name}: cast them with astype")
     if not x.dtype.is_signed:
         return wrap(p.remainder(x, y))

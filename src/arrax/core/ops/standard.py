@@ -12,7 +12,7 @@ from arrax.core.device import check_stream
 from arrax.core.ops.math import record_isnan
 from arrax.core.ops.shape import record_slice_axis
 from arrax.core.ops.sorting import unique
-from arrax.graph.dtypes import Dtype, complex64, int16, int32, int64, to_inexact
+from arrax.graph.dtypes import Dtype, int16, int32, int64, to_inexact
 from arrax.graph.handle import wrap
 from arrax.graph.node import Node
 from arrax.graph.primitive import broadcast_shapes
@@ -45,8 +45,8 @@ def _negative(op: str, node: Node) -> Node:
 def _real_pair(op: str, a: Any, b: Any) -> tuple[Node, Node]:
     """Two operands in a floating point type, float32 for integers, and their common shape."""
     x, y = pair(op, a, b)
-    if x.dtype is complex64:
-        raise ValueError(f"[{op}] expected real numbers, got complex64: take the real or imaginary part first")
+    if x.dtype.is_complex:
+        raise ValueError(f"[{op}] expected real numbers, got {x.dtype.name}: take the real or imaginary part first")
     x, y = cast(x, to_inexact(x.dtype)), cast(y, to_inexact(y.dtype))
     shape = broadcast_shapes(op, x.shape, y.shape)
     return v.broadcast(x, shape), v.broadcast(y, shape)

@@ -22,7 +22,7 @@ from arrax.core.ops.scans import cumprod, cumsum
 from arrax.core.ops.selection import clip
 from arrax.core.ops.shape import drop_axes, record_concatenate, record_slice_axis, squeeze, transpose
 from arrax.core.ops.special import real_node
-from arrax.graph.dtypes import complex64, float32, float64, int32, promote, to_inexact
+from arrax.graph.dtypes import float64, int32, promote, real_of, to_inexact
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node
 from arrax.prims import gather, opaque
@@ -133,7 +133,7 @@ def _nan_mean(node: Node, axes: tuple[int, ...]) -> tuple[Node, Node, Node]:
 
 
 def _finish(node: Node, like: Node, axes: tuple[int, ...], keepdims: bool) -> Any:
-    dtype = float32 if node.dtype is float32 and like.dtype is complex64 else to_inexact(like.dtype)
+    dtype = real_of(like.dtype) if node.dtype.is_float and like.dtype.is_complex else to_inexact(like.dtype)
     node = cast(node, dtype)
     return wrap(node if keepdims or not axes else drop_axes(node, axes))
 
@@ -158,7 +158,7 @@ def _nan_variance(op: str, a: Any, axis: Axes, ddof: float) -> tuple[Node, Node,
     apart = p.sub(cast(node, mean.dtype), mean)
     # no NaN may enter a product, whose derivative it would spoil
     apart = p.where(missing, constant(0, apart.dtype), apart)
-    if node.dtype is complex64:
+    if node.dtype.is_complex:
         count = real(wrap(count))._node
         square = p.add(*(p.square(part(wrap(apart))._node) for part in (real, imag)))
     else:
@@ -406,7 +406,7 @@ def _observation_weights(op: str, weights: Any, x: Node) -> Node | None:
     node = array_node(op, weights)
     if node.shape != (x.shape[1],):
         raise ValueError(f"[{op}] expected {x.shape[1]} weights, one for each observation, got {list(node.shape)}")
-    return cast(node, float32 if x.dtype is complex64 else x.dtype)
+    return cast(node, real_of(x.dtype))
 
 
 def cov(
@@ -447,7 +447,7 @@ def cov(
     less = (0 if bias else 1) if ddof is None else ddof
     frequency, reliability = (_observation_weights("cov", w, x) for w in (fweights, aweights))
     n = x.shape[1]
-    real_type = float32 if x.dtype is complex64 else x.dtype
+    real_type = real_of(x.dtype)
     weights: Node = v.broadcast(constant(1, real_type), (n,))
     if frequency is not None:
         weights = p.mul(weights, frequency)
@@ -479,7 +479,7 @@ def corrcoef(x: array, y: array | None = None, rowvar: bool = True, *, stream: A
         return found / found
     deviations = sqrt(real(found.diagonal()))
     found = found / deviations[:, None] / deviations[None, :]
-    if found.dtype is not complex64:
+    if not found.dtype.is_complex:
         return clip(found, -1, 1)
     parts = [clip(part(found), -1, 1) for part in (real, imag)]
     return parts[0] + 1j * parts[1]
