@@ -34,7 +34,7 @@ from arrax.graph.dtypes import Dtype
 from arrax.graph.node import Node
 from arrax.runtime import blas, debug, threads
 from arrax.runtime.buffer import Buffer, as_numpy, size_class
-from arrax.runtime.run import ALONE, Run, bits, references
+from arrax.runtime.run import ALONE, Run, bits, held, references
 
 PIECE = 1 << 18  # machine operations that are worth a piece of their own
 PRODUCT = 1 << 21  # multiplications that are worth a thread of their own
@@ -435,7 +435,6 @@ class Bound:
         tells how often, at most, those refer to the nodes of certain ids. Without it all inputs are kept.
         """
         inputs = self.inputs
-        pointers = [recorded[i].buffer.ptr for i in inputs]
         scalars = [bits(recorded[i].params[0], d, part) if i >= 0 else known for i, d, part, known in self.scalars]
         given: dict[int, tuple[Buffer, Pair]] = {}
         if uses is not None:
@@ -443,12 +442,12 @@ class Bound:
             for k, j, pair in self.donations:
                 i = inputs[k]
                 count = sys.getrefcount(recorded[i]) - ALONE
-                if count > uses[id(recorded[i])] or j in given or sys.getrefcount(recorded[i].buffer) != ALONE:
+                if count > uses[id(recorded[i])] or j in given or not _is_alone(recorded[i]):
                     continue  # once given, a buffer is in two places
                 exactly = exactly or references([*recorded, *others])
                 if count == exactly[id(recorded[i])]:
                     given[j] = (recorded[i].buffer, pair)
-        run = Run(self, pointers, scalars, given, recorded)
+        run = Run(self, [recorded[i].buffer for i in inputs], scalars, given)
         own = run.results
         run.results = [own[k] if kind == "own" else recorded[k].buffer for kind, k in self.results]
         return run
@@ -489,22 +488,23 @@ class BoundCall:
 
     def start(self, inputs: tuple[Node, ...]) -> Run:
         """What evaluates a call with these arguments; those that only the call refers to may be overwritten."""
-        pointers = [(inputs[x] if isinstance(x, int) else x).buffer.ptr for x in self.data]
         given: dict[int, tuple[Buffer, Pair]] = {}
         for x, j, pair in self.donations:
-            if (
-                j not in given
-                and sys.getrefcount(inputs[x]) == ALONE
-                and sys.getrefcount(inputs[x].buffer) == ALONE  # once given, it is in two places
-            ):
+            if j not in given and sys.getrefcount(inputs[x]) == ALONE and _is_alone(inputs[x]):
                 given[j] = (inputs[x].buffer, pair)
-        run = Run(self.bound, pointers, self.scalars, given, inputs)
+        data = [(inputs[x] if isinstance(x, int) else x).buffer for x in self.data]
+        run = Run(self.bound, data, self.scalars, given)
         own = run.results
         run.results = [
             k.buffer if isinstance(k, Node) else own[k] if kind == "own" else inputs[k].buffer
             for kind, k in self.results
         ]
         return run
+
+
+def _is_alone(node: Node) -> bool:
+    """Whether nothing but the node, and what runs in the background, refers to its buffer."""
+    return sys.getrefcount(node.buffer) == ALONE + (held[id(node.buffer)] if held else 0)
 
 
 def _shares(count: int, workers: int, most: int) -> int:

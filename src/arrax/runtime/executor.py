@@ -22,7 +22,7 @@ from arrax.graph.node import Node, Shape
 from arrax.graph.template import Call, Result, Template, inlined, needed, opened, other_results
 from arrax.prims import leaf
 from arrax.runtime import buffer as memory
-from arrax.runtime import debug
+from arrax.runtime import debug, threads
 from arrax.runtime.cpu import Bound, BoundCall
 from arrax.runtime.run import ALONE, Run, references
 
@@ -30,6 +30,7 @@ SMALL = 16  # elements of all arrays of a graph together, up to which NumPy take
 PLANS = 1024
 BOUND = 4096
 STREAMS = 8  # threads for what runs in the background
+AHEAD = 4  # graphs of one stream that are computed or wait for it
 _UNKNOWN: Any = object()
 _NUMBER = operator.attrgetter("number")
 
@@ -39,13 +40,21 @@ _bound: OrderedDict[tuple, Bound | None] = OrderedDict()
 
 
 class _Job(NamedTuple):
-    """What runs in the background; see ``_hand_out``."""
+    """What runs in the background.
+
+    Attributes:
+        stream, future, run: where it runs, what ends when it does, and what it does.
+        wanted, shown: who gets the results when it has ended, see ``_hand_out``; nobody where they were given already.
+        writes, uses: the ids of the buffers with its results, and of all that it refers to.
+    """
 
     stream: int
     future: Future
     run: Run
     wanted: list[Node]
     shown: list[tuple[Node, Node]]
+    writes: frozenset[int]
+    uses: frozenset[int]
 
 
 _jobs: list[_Job] = []  # in the order in which they were started
@@ -93,11 +102,12 @@ tracing = _Tracing()
 class _Computed:
     """What has been computed already, as if it were still to run."""
 
-    donates = False
     finished = True
 
     def __init__(self, results: list[memory.Buffer]) -> None:
         self.results = results
+        self.inputs: list[memory.Buffer] = []
+        self.overwritten: list[memory.Buffer] = []
 
     def __call__(self) -> list[memory.Buffer]:
         return self.results
@@ -112,29 +122,34 @@ def evaluate(outputs: list[Node]) -> None:
     """
     with _lock:
         pending = _pending(outputs)
-        if not pending:
-            return
-        run, wanted, shown = _prepare(pending)
-        if run.donates:  # nobody may look at data that are being overwritten
-            try:
-                run()
-                _hand_out(run, wanted, shown)
-            except BaseException:
-                if run.finished:  # interrupted since: what is overwritten cannot be computed again
+        if pending:
+            run, wanted, shown = _prepare(pending)
+            before = _before(run)
+            if run.overwritten:  # nobody may look at data that are being overwritten
+                try:
+                    _wait(before)
+                    run()
                     _hand_out(run, wanted, shown)
-                raise
-            return
-    run()
-    with _lock:
-        _hand_out(run, wanted, shown)
+                except BaseException:
+                    if run.finished:  # interrupted since: what is overwritten cannot be computed again
+                        _hand_out(run, wanted, shown)
+                    raise
+                pending = []
+    if pending:
+        _wait(before)
+        run()
+        with _lock:
+            _hand_out(run, wanted, shown)
+    arrive(outputs)
 
 
 def evaluate_later(outputs: list[Node], stream: int = 0) -> None:
     """Starts to compute the given nodes in the background; who wants data, whichever, waits until they are there.
 
     The graphs of one stream run one after the other, those of several streams at the same time; a graph that needs the
-    results of another one is started when that has ended. Nodes change in the thread that waits, not in the background.
-    A graph that fails there stays as it was: it fails again for those who want its data.
+    results of another one starts when that has ended. The nodes have their buffers at once: the next graph is made
+    ready while this one runs. Where a library has a part they get them when somebody wants data, since that may fail:
+    the graph stays as it was then, and fails again for those who want its data.
     """
     global _background
     if tracing.depth or debug.level:
@@ -144,27 +159,60 @@ def evaluate_later(outputs: list[Node], stream: int = 0) -> None:
         pending = _pending(outputs)
         if not pending:
             return
+        ahead = [job for job in _jobs if job.stream == stream]
+        if len(ahead) >= AHEAD:
+            _end(ahead[:1])
         run, wanted, shown = _prepare(pending)
         if isinstance(run, _Computed):
             _hand_out(run, wanted, shown)
             return
         if _background is None:
             _background = ThreadPoolExecutor(STREAMS, "arrax-background")
-        before = [job.future for job in _jobs if job.stream == stream]
-        future = _background.submit(_run_after, before[-1] if before else None, run)
-        _jobs.append(_Job(stream, future, run, wanted, shown))
+        before = _before(run) + [job.future for job in ahead[-1:]]
+        threads.pool()  # what could fail about it does so here
+        uses, writes = run.hold(), frozenset(map(id, run.results))
+        future = _background.submit(_run_after, before, run)
+        if run.is_native:
+            _jobs.append(_Job(stream, future, run, [], [], writes, uses))
+            _hand_out(run, wanted, shown)
+        else:
+            _jobs.append(_Job(stream, future, run, wanted, shown, writes, uses))
+
+
+def arrive(nodes: Sequence[Node]) -> None:
+    """Waits for the data of nodes that have buffers, and are being computed in the background."""
+    if _jobs:
+        wanted = {id(n.buffer) for n in nodes}
+        jobs = [job for job in list(_jobs) if not job.writes.isdisjoint(wanted)]
+        _wait([job.future for job in jobs])
+        with _lock:
+            _end([job for job in jobs if job in _jobs])
+
+
+def _before(run: Run | _Computed) -> list[Future]:
+    """What must have ended before a run begins: what computes its inputs, or looks at what it writes over."""
+    if not _jobs:
+        return []
+    inputs, overwritten = frozenset(map(id, run.inputs)), frozenset(map(id, run.overwritten))
+    return [job.future for job in _jobs if not (job.writes.isdisjoint(inputs) and job.uses.isdisjoint(overwritten))]
+
+
+def _wait(futures: list[Future]) -> None:
+    for future in futures:
+        future.exception()
 
 
 def _pending(outputs: list[Node]) -> list[Node]:
-    """Those that are still to be computed, once there is what they need of the background's results."""
+    """Those that are still to be computed, once they and what they need have the buffers that they can have."""
     if _jobs:
-        _settle_behind(outputs)
+        _end([job for job in _jobs if job.future.done()])
+        if any(job.wanted for job in _jobs):
+            _settle_behind(outputs)
     return [n for n in outputs if n.buffer is None]
 
 
-def _run_after(before: Future | None, run: Run) -> None:
-    if before is not None:
-        before.exception()  # which waits: it has been started earlier, so it does not wait for this one
+def _run_after(before: list[Future], run: Run) -> None:
+    _wait(before)  # those have been started earlier, so they do not wait for this one
     run()
 
 
@@ -175,9 +223,10 @@ def settle(stream: int | None = None) -> None:
 
 
 def _settle_behind(outputs: list[Node]) -> None:
-    """Waits for what runs in the background and a graph needs."""
-    computed = {id(n): job for job in _jobs for n in (*job.wanted, *(n for n, _ in job.shown))}
-    others = {id(job) for job in _jobs}
+    """Waits for what runs in the background, has not given its results yet, and a graph needs."""
+    jobs = [job for job in _jobs if job.wanted]
+    computed = {id(n): job for job in jobs for n in (*job.wanted, *(n for n, _ in job.shown))}
+    others = {id(job) for job in jobs}
     seen: set[int] = set()
     stack = list(outputs)
     while stack and others:  # in depth: what is needed is often far down
@@ -190,12 +239,12 @@ def _settle_behind(outputs: list[Node]) -> None:
             stack.extend(node.inputs)
         else:
             others.discard(id(job))
-    _end([job for job in _jobs if id(job) not in others])
+    _end([job for job in jobs if id(job) not in others])
 
 
 def _end(jobs: list[_Job]) -> None:
     for job in jobs:
-        if job.future.exception() is None:  # which waits
+        if job.future.exception() is None and job.wanted:  # the first waits
             _hand_out(job.run, job.wanted, job.shown)
         job.run.release()  # the thread may not have let go of it yet
         _jobs.remove(job)  # not before: what is interrupted is done again
@@ -286,6 +335,7 @@ def _start(
         _bound.move_to_end(key)
     if bound is not None:
         return bound.start(order, uses, others)
+    arrive([n for n in order if n.buffer is not None])
     return _Computed(by_reference(order, wanted))
 
 
@@ -531,6 +581,8 @@ def to_numpy(node: Node) -> np.ndarray:
     """The node's data as a read-only NumPy array on the same memory; evaluates it first where needed."""
     if node.buffer is None:
         evaluate([node])
+    else:
+        arrive([node])
     return memory.as_numpy(node.buffer, node.shape, node.dtype)
 
 

@@ -48,51 +48,66 @@ _probe = [object()]
 ALONE = sys.getrefcount(_probe[0])  # references that Python counts of what is in one place only, when it is asked there
 
 
+held: Counter[int] = Counter()  # how often runs in the background refer to buffers, by the ids of those
+
+
 class Run:
     """One evaluation with all that it needs: it looks at no node any more, so that it may run without a lock.
 
     Attributes:
-        donates: whether it writes over inputs.
+        inputs: the data that it reads.
+        overwritten: those of them that it writes over.
         results: the plan's own results; whoever makes the run may replace them by what they stand for.
     """
 
-    __slots__ = ("_bound", "_held", "_segments", "_table", "donates", "results")
+    __slots__ = ("_arena", "_bound", "_holds", "_segments", "_table", "inputs", "overwritten", "results")
 
     def __init__(
-        self,
-        bound: Bound,
-        pointers: list[int],
-        scalars: list[int],
-        given: dict[int, tuple[Buffer, Pair]] | None,
-        held: Sequence[Node],
+        self, bound: Bound, inputs: list[Buffer], scalars: list[int], given: dict[int, tuple[Buffer, Pair]] | None
     ) -> None:
-        """On data at ``pointers``, which ``held`` keeps alive, and scalars' bits; some results' buffers are given."""
+        """On data and scalars' bits; the buffers of some results are given."""
         take, classes = pool.take, bound.classes
         self._bound = bound
         self._segments = bound.segments
-        self.donates = False
+        self._holds: Counter[int] = Counter()
+        self.inputs = inputs
+        self.overwritten: list[Buffer] = []
         if given and not debug.level:
             given = {j: (b, pair) for j, (b, pair) in given.items() if b.capacity == classes[j]}
             self.results = own = [given[j][0] if j in given else take(n) for j, n in enumerate(classes)]
             self._segments = bound.without_copies([pair for _, pair in given.values()])
-            self.donates = True
+            self.overwritten = [b for b, _ in given.values()]
         else:
             self.results = own = [take(n) for n in classes]
-        arena = 0
-        self._held: Any = held
-        if bound.arena:
-            self._held = (held, take(bound.arena))
-            arena = self._held[1].ptr
-        self._table = array("q", [0, *pointers, *[b.ptr for b in own], arena, *scalars])
+        self._arena = take(bound.arena) if bound.arena else None
+        arena = self._arena.ptr if self._arena else 0
+        self._table = array("q", [0, *[b.ptr for b in inputs], *[b.ptr for b in own], arena, *scalars])
+
+    @property
+    def is_native(self) -> bool:
+        """Whether no library has a part in it: nothing can fail."""
+        return all(isinstance(segment, tuple) for segment in self._segments)
 
     @property
     def finished(self) -> bool:
         """Whether all has been computed. (For plans without library calls, the only ones that donate.)"""
         return self._table[0] != 0
 
+    def hold(self) -> frozenset[int]:
+        """Tells that the run refers to its buffers until ``release``; their ids."""
+        self._holds = Counter(map(id, [*self.inputs, *self.overwritten, *self.results]))
+        held.update(self._holds)
+        return frozenset(self._holds)
+
     def release(self) -> None:
         """Lets go of the data; for a run that has ended, whoever still holds it."""
-        self._held = None
+        for i, n in self._holds.items():
+            held[i] -= n
+            if not held[i]:
+                del held[i]
+        self._holds = Counter()
+        self.inputs = self.overwritten = self.results = []
+        self._arena = None
 
     def __call__(self) -> list[Buffer]:
         table = self._table
