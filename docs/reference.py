@@ -114,7 +114,7 @@ PAGES = (
                     "bfloat16": "half precision: 8 bits of exponent, 7 of mantissa",
                     "float32": "single precision: the type of Python's floats",
                     "float64": "double precision",
-                    "complex64": "pairs of float32: the type of Python's complex numbers",
+                    "complex64 complex128": "pairs of float32: the type of Python's complex numbers",
                     "generic": "category of all types",
                     "number": "category of all but booleans",
                     "integer": "category of integers",

@@ -103,11 +103,10 @@ class _Computed:
     """What has been computed already, as if it were still to run."""
 
     finished = True
+    inputs = overwritten = ()
 
     def __init__(self, results: list[memory.Buffer]) -> None:
         self.results = results
-        self.inputs: list[memory.Buffer] = []
-        self.overwritten: list[memory.Buffer] = []
 
     def __call__(self) -> list[memory.Buffer]:
         return self.results
@@ -124,7 +123,7 @@ def evaluate(outputs: list[Node]) -> None:
         pending = _pending(outputs)
         if pending:
             run, wanted, shown = _prepare(pending)
-            before = _before(run)
+            before = _before(run) if _jobs else []
             if run.overwritten:  # nobody may look at data that are being overwritten
                 try:
                     _wait(before)
@@ -140,7 +139,8 @@ def evaluate(outputs: list[Node]) -> None:
         run()
         with _lock:
             _hand_out(run, wanted, shown)
-    arrive(outputs)
+    if _jobs:
+        arrive(outputs)
 
 
 def evaluate_later(outputs: list[Node], stream: int = 0) -> None:
@@ -181,18 +181,15 @@ def evaluate_later(outputs: list[Node], stream: int = 0) -> None:
 
 def arrive(nodes: Sequence[Node]) -> None:
     """Waits for the data of nodes that have buffers, and are being computed in the background."""
-    if _jobs:
-        wanted = {id(n.buffer) for n in nodes}
-        jobs = [job for job in list(_jobs) if not job.writes.isdisjoint(wanted)]
-        _wait([job.future for job in jobs])
-        with _lock:
-            _end([job for job in jobs if job in _jobs])
+    wanted = {id(n.buffer) for n in nodes}
+    jobs = [job for job in list(_jobs) if not job.writes.isdisjoint(wanted)]
+    _wait([job.future for job in jobs])
+    with _lock:
+        _end([job for job in jobs if job in _jobs])
 
 
 def _before(run: Run | _Computed) -> list[Future]:
     """What must have ended before a run begins: what computes its inputs, or looks at what it writes over."""
-    if not _jobs:
-        return []
     inputs, overwritten = frozenset(map(id, run.inputs)), frozenset(map(id, run.overwritten))
     return [job.future for job in _jobs if not (job.writes.isdisjoint(inputs) and job.uses.isdisjoint(overwritten))]
 
@@ -335,7 +332,8 @@ def _start(
         _bound.move_to_end(key)
     if bound is not None:
         return bound.start(order, uses, others)
-    arrive([n for n in order if n.buffer is not None])
+    if _jobs:
+        arrive([n for n in order if n.buffer is not None])
     return _Computed(by_reference(order, wanted))
 
 
@@ -581,7 +579,7 @@ def to_numpy(node: Node) -> np.ndarray:
     """The node's data as a read-only NumPy array on the same memory; evaluates it first where needed."""
     if node.buffer is None:
         evaluate([node])
-    else:
+    elif _jobs:
         arrive([node])
     return memory.as_numpy(node.buffer, node.shape, node.dtype)
 

@@ -48,6 +48,7 @@ _probe = [object()]
 ALONE = sys.getrefcount(_probe[0])  # references that Python counts of what is in one place only, when it is asked there
 
 
+_NOTHING: Counter[int] = Counter()
 held: Counter[int] = Counter()  # how often runs in the background refer to buffers, by the ids of those
 
 
@@ -69,9 +70,9 @@ class Run:
         take, classes = pool.take, bound.classes
         self._bound = bound
         self._segments = bound.segments
-        self._holds: Counter[int] = Counter()
-        self.inputs = inputs
-        self.overwritten: list[Buffer] = []
+        self._holds = _NOTHING
+        self.inputs: Sequence[Buffer] = inputs
+        self.overwritten: Sequence[Buffer] = ()
         if given and not debug.level:
             given = {j: (b, pair) for j, (b, pair) in given.items() if b.capacity == classes[j]}
             self.results = own = [given[j][0] if j in given else take(n) for j, n in enumerate(classes)]
@@ -105,8 +106,9 @@ class Run:
             held[i] -= n
             if not held[i]:
                 del held[i]
-        self._holds = Counter()
-        self.inputs = self.overwritten = self.results = []
+        self._holds = _NOTHING
+        self.inputs = self.overwritten = ()
+        self.results = []
         self._arena = None
 
     def __call__(self) -> list[Buffer]:

@@ -78,8 +78,13 @@ def full(
     expect("full", Dtype | None, dtype=dtype)
     check_device("full", device)
     sizes = as_shape("full", shape)
-    node = as_node("full", fill_value if vals is None else vals)
-    return wrap(record_broadcast("full", node if dtype is None else cast(node, as_dtype("full", dtype)), sizes))
+    value = fill_value if vals is None else vals
+    if dtype is not None and scalar_kind(value) is not None:
+        node = new_node(value, dtype)  # with all the digits that the type has
+    else:
+        node = as_node("full", value)
+        node = node if dtype is None else cast(node, dtype)
+    return wrap(record_broadcast("full", node, sizes))
 
 
 def empty(shape: Shape, dtype: Dtype | None = float32, *, device: Any = None, stream: Any = None) -> array:
