@@ -9,7 +9,7 @@ WORKERS ?= 2
 .PHONY: help demo test test-all test-lm test-torch lint bench compare docs clean
 
 help:
-	@echo "make demo      train a small Llama on the standard library's source and let it write (about 2 minutes)"
+	@echo "make demo      train a small Llama on the standard library's source and let it write (about a minute)"
 	@echo "make test      lint, the fast tests and the doctests"
 	@echo "make test-all  the same with the slow tests"
 	@echo "make test-lm   mlx-lm on Arrax: its programs, and a tiny model of each architecture against Apple's MLX"
