@@ -449,8 +449,7 @@ def _product(step: Product, bound: Any, of_node: Callable[[int], np.ndarray]) ->
         at = positions(address, letters)
         assert at.min() >= 0 and at.max() < elements.size, "[interp] a product reads outside of its operand"
         sides.append(elements[at])
-    wide = np.float64 if sides[0].dtype in (np.float32, np.float64) else sides[0].dtype
-    result = np.matmul(sides[0].astype(wide), sides[1].astype(wide))
+    result = np.matmul(sides[0].astype(np.float64), sides[1].astype(np.float64))
     result = result.sum(tuple(range(len(step.summed))))
     target = of_node(step.target)
     at = positions(step.result, [*step.batch, m, n])

@@ -26,7 +26,8 @@ from arrax.prims.leaf import const
 class Product:
     """A matrix product that BLAS does: the addresses of both operands over the loop variables (batch..., M, N, K).
 
-    The products along the variables ``summed`` of the batch are added up.
+    The products along the variables ``summed`` of the batch are added up. An operand of half precision is widened tile
+    by tile.
     """
 
     target: int

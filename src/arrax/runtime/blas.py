@@ -1,4 +1,8 @@
-"""Matrix products by OpenBLAS, called from the thread pool: each thread does a tile with a single-threaded call."""
+"""Matrix products by OpenBLAS, called from the thread pool: each thread does a tile with a single-threaded call.
+
+An operand of half precision is widened tile by tile, into memory that stays in the cache: the whole of it in float32
+would take twice the memory, and the time to write and to read it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import importlib
 import os
 
 from arrax.codegen import cpu
-from arrax.graph.dtypes import Dtype, float32
+from arrax.graph.dtypes import Dtype, float16, float32
 
 # Words of the arguments: 0 BLAS function, 1-6 slot and byte offset of A, B and C, 7 M, 8 N, 9 K, 10-12 row lengths of
 # A, B and C, 13 and 14 whether A and B are transposed (111 no, 112 yes), 15 whether tiles are of columns, 16 rows or
@@ -24,9 +28,12 @@ entry:
   %column = icmp ne i64 %w15, 0
   %batch.words = mul i64 %w18, 4
   %sums = add i64 %batch.words, 21
+  SCRATCH
+  br label %begin
+begin:
   br label %head
 head:
-  %u = phi i64 [ %lo, %entry ], [ %u.next, %next ]
+  %u = phi i64 [ %lo, %begin ], [ %u.next, %next ]
   %more = icmp slt i64 %u, %hi
   br i1 %more, label %body, label %done
 body:
@@ -87,8 +94,6 @@ call:
   %m32 = trunc i64 %m to i32
   %n32 = trunc i64 %n.t to i32
   %k32 = trunc i64 %w9 to i32
-  %la = trunc i64 %w10 to i32
-  %lb = trunc i64 %w11 to i32
   %lc = trunc i64 %w12 to i32
   %ta = trunc i64 %w13 to i32
   %tb = trunc i64 %w14 to i32
@@ -122,16 +127,83 @@ place:
   %e.next = add i64 %e, 1
   br label %places
 term:
-  %a.p = getelementptr TYPE, ptr %a, i64 %ta.off
-  %b.p = getelementptr TYPE, ptr %b, i64 %tb.off
+  OPERANDS
   %first = icmp eq i64 %t, 0
   %beta = select i1 %first, TYPE 0.0, TYPE 1.0
   call void %f(i32 101, i32 %ta, i32 %tb, i32 %m32, i32 %n32, i32 %k32,
-    TYPE 1.0, ptr %a.p, i32 %la, ptr %b.p, i32 %lb, TYPE %beta, ptr %c.p, i32 %lc)
+    TYPE 1.0, ptr %a.p, i32 %a.ld, ptr %b.p, i32 %b.ld, TYPE %beta, ptr %c.p, i32 %lc)
   %t.next = add i64 %t, 1
   br label %terms
 next:
   %u.next = add i64 %u, 1
+  br label %head
+done:
+  FREE
+  ret void
+}
+"""
+
+_PLAIN = """%x.p = getelementptr TYPE, ptr %x, i64 %tx.off
+  %x.ld = trunc i64 %LENGTH to i32"""
+
+_TILE = """%x.from = getelementptr i16, ptr %x, i64 %tx.off
+  %x.rows = select i1 %x.t, i64 %ROWS, i64 %COLUMNS
+  %x.cols = select i1 %x.t, i64 %COLUMNS, i64 %ROWS
+  call void @NAME_widen(ptr %x.from, ptr %scratch, i64 %x.rows, i64 %x.cols, i64 %LENGTH)
+  %x.p = getelementptr float, ptr %scratch, i64 0
+  %x.ld = trunc i64 %x.cols to i32"""
+
+# There is memory for a tile where there is memory for the result: if others have just taken it, they give it back.
+_SCRATCH = """%tile.size = mul i64 %w16, %w9
+  %tile.bytes = mul i64 %tile.size, 4
+  br label %allocate
+allocate:
+  %scratch = call ptr @malloc(i64 %tile.bytes)
+  %none = icmp eq ptr %scratch, null
+  br i1 %none, label %allocate, label %begin"""
+
+_WIDEN = """
+declare ptr @malloc(i64)
+declare void @free(ptr)
+
+define internal void @NAME_widen(ptr %from, ptr %to, i64 %rows, i64 %cols, i64 %length) {
+entry:
+  %whole = and i64 %cols, -16
+  br label %head
+head:
+  %r = phi i64 [ 0, %entry ], [ %r.next, %end ]
+  %more = icmp slt i64 %r, %rows
+  br i1 %more, label %row, label %done
+row:
+  %from.skip = mul i64 %r, %length
+  %to.skip = mul i64 %r, %cols
+  %from.row = getelementptr i16, ptr %from, i64 %from.skip
+  %to.row = getelementptr float, ptr %to, i64 %to.skip
+  br label %vectors
+vectors:
+  %c = phi i64 [ 0, %row ], [ %c.next, %vector ]
+  %another = icmp slt i64 %c, %whole
+  br i1 %another, label %vector, label %singles
+vector:
+  %v.from = getelementptr i16, ptr %from.row, i64 %c
+  %v.to = getelementptr float, ptr %to.row, i64 %c
+  WIDE16
+  store <16 x float> %v.wide, ptr %v.to, align 4
+  %c.next = add i64 %c, 16
+  br label %vectors
+singles:
+  %d = phi i64 [ %whole, %vectors ], [ %d.next, %single ]
+  %left = icmp slt i64 %d, %cols
+  br i1 %left, label %single, label %end
+single:
+  %s.from = getelementptr i16, ptr %from.row, i64 %d
+  %s.to = getelementptr float, ptr %to.row, i64 %d
+  WIDE1
+  store float %s.wide, ptr %s.to, align 4
+  %d.next = add i64 %d, 1
+  br label %singles
+end:
+  %r.next = add i64 %r, 1
   br label %head
 done:
   ret void
@@ -149,11 +221,37 @@ def _library() -> ctypes.CDLL:
     return library
 
 
+def _widening(dtype: Dtype) -> str:
+    """The function that copies rows of half precision as float32."""
+    source = _WIDEN
+    for name, lanes in (("v", "<16 x {}>"), ("s", "{}")):
+        narrow = (
+            f"%{name}.narrow = load {lanes.format('half' if dtype is float16 else 'i16')}, ptr %{name}.from, align 2"
+        )
+        if dtype is float16:
+            steps = [f"%{name}.wide = fpext {lanes.format('half')} %{name}.narrow to {lanes.format('float')}"]
+        else:  # the upper half of the bits
+            word = lanes.format("i32")
+            by = f"<{', '.join(['i32 16'] * 16)}>" if name == "v" else "16"
+            steps = [
+                f"%{name}.word = zext {lanes.format('i16')} %{name}.narrow to {word}",
+                f"%{name}.high = shl {word} %{name}.word, {by}",
+                f"%{name}.wide = bitcast {word} %{name}.high to {lanes.format('float')}",
+            ]
+        source = source.replace("WIDE16" if name == "v" else "WIDE1", "\n  ".join([narrow, *steps]))
+    return source
+
+
 @functools.cache
-def product(dtype: Dtype) -> tuple[int, int]:
-    """Addresses: of the native loop over a product's tiles, and of the BLAS function that it calls."""
+def product(dtype: Dtype, narrow: int = -1, half: Dtype | None = None) -> tuple[int, int]:
+    """Addresses: of the native loop over a product's tiles, and of the BLAS function that it calls.
+
+    Args:
+        dtype: float32 or float64.
+        narrow: 0 or 1 where that operand is of the type ``half``; the tiles are those of its rows or columns.
+    """
     single = dtype is float32
-    bases = []
+    bases, operands = [], []
     for name, word in (("a", 1), ("b", 3), ("c", 5)):
         bases += [
             f"%{name}.s.at = getelementptr i64, ptr %args, i64 {word}",
@@ -164,10 +262,22 @@ def product(dtype: Dtype) -> tuple[int, int]:
             f"%{name}.b = load ptr, ptr %{name}.p0",
             f"%{name} = getelementptr i8, ptr %{name}.b, i64 %{name}.o",
         ]
+    for number, (name, length, rows, columns) in enumerate((("a", "w10", "w9", "m"), ("b", "w11", "n.t", "w9"))):
+        text = _TILE if number == narrow else _PLAIN
+        text = text.replace("%x", f"%{name}").replace("%tx", f"%t{name}")
+        operands.append(text.replace("LENGTH", length).replace("ROWS", rows).replace("COLUMNS", columns))
     loads = [
         f"%w{i}.at = getelementptr i64, ptr %args, i64 {i}\n  %w{i} = load i64, ptr %w{i}.at" for i in range(7, 21)
     ]
     source = _SOURCE.replace("BASES", "\n  ".join(bases)).replace("LOADS", "\n  ".join(loads))
+    source = source.replace("OPERANDS", "\n  ".join(operands))
+    if half is None:
+        source = source.replace("  SCRATCH\n", "").replace("  FREE\n", "")
+    else:
+        source = source.replace("  SCRATCH\n  br label %begin", f"  {_SCRATCH}").replace(
+            "FREE", "call void @free(ptr %scratch)"
+        )
+        source += _widening(half)
     source = source.replace("TYPE", "float" if single else "double")
     loop = cpu.function(source, lambda name: source.replace("NAME", name))
     library = _library()

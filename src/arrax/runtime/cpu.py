@@ -39,6 +39,7 @@ from arrax.runtime.run import ALONE, Run, bits, held, references
 PIECE = 1 << 18  # machine operations that are worth a piece of their own
 PRODUCT = 1 << 21  # multiplications that are worth a thread of their own
 ACCUMULATED = 1 << 18  # bytes of a tile that several products are added up in
+WIDENED = 1 << 22  # bytes of a tile of an operand that is widened
 KERNELS = 4096
 STREAM = 24 << 20  # bytes that a task moves from which on what it writes had better not go through the caches
 ROWS = 1 << 15  # elements that are worth a thread in a library's work
@@ -351,7 +352,9 @@ class Bound:
 
     def _product(self, p: Product) -> Row:
         dtype = self.plan.order[p.target].dtype
-        loop, function = blas.product(dtype)
+        types = [self.plan.order[node].dtype for node, _ in p.operands]
+        narrow = next((i for i, t in enumerate(types) if t is not dtype), -1)
+        loop, function = blas.product(dtype, narrow, types[narrow]) if narrow >= 0 else blas.product(dtype)
         m_letter, n_letter, k_letter = p.variables
         symbols = self.plan.symbols
         size = {symbols.letter("var", i): self.number(d) for i, d in enumerate(p.dims)}
@@ -360,15 +363,15 @@ class Bound:
         rows, flags = [], []
         variables = [*p.batch, *p.summed, *p.variables]
         starts = []
-        for (node, address), (row, column) in zip(
-            p.operands, ((m_letter, k_letter), (k_letter, n_letter)), strict=True
+        for (node, address), stored, (row, column) in zip(
+            p.operands, types, ((m_letter, k_letter), (k_letter, n_letter)), strict=True
         ):
             place = self._place[self.plan.root(node)]
             start = address
             for x in variables:
                 if x >= 0:
                     start = start.without(x)
-            starts.append((place.slot, place.offset + self.number(start) * dtype.size))
+            starts.append((place.slot, place.offset + self.number(start) * stored.size))
             down, across = self.number(address.coefficient(row)), self.number(address.coefficient(column))
             transposed = across != 1
             flags.append(112 if transposed else 111)
@@ -388,12 +391,14 @@ class Bound:
         for x in reversed(p.summed):
             summed += [size[x], *[self.number(address.coefficient(x)) for _, address in p.operands]]
             terms *= size[x]
-        by_column = n > m
+        by_column = n > m if narrow < 0 else narrow == 1
         long, short = (n, m) if by_column else (m, n)
         parts = _shares(count, self.workers, terms * count * m * n * k // PRODUCT)
         tile = -(-long // parts)
         if terms > 1:  # what is added to had better stay in the cache
             tile = min(tile, max(64, ACCUMULATED // (short * dtype.size)))
+        if narrow >= 0:
+            tile = min(tile, max(64, WIDENED // (k * dtype.size)))
         tile = min(long, -(-tile // 16) * 16)
         tiles = -(-long // tile)
         words += (m, n, k, rows[0], rows[1], n, *flags, int(by_column), tile, tiles, len(p.batch), terms, len(p.summed))
