@@ -13,7 +13,7 @@ from tests.optimizers.test_optimizers import MULTI, SCHEDULES, SOURCES, random_t
 import arrax.core as mx
 import arrax.optimizers as optim
 from arrax.compiler.kernel import format_kernel
-from arrax.runtime import cpu, executor
+from arrax.runtime import cpu, executor, plans
 from arrax.utils import tree_flatten, tree_map, tree_unflatten
 
 STEPS = 5
@@ -181,7 +181,7 @@ def test_an_update_is_a_handful_of_kernels(monkeypatch, source, most):
     mx.eval(parameters, gradients, optimizer.state)
     step = mx.compile(optimizer.apply_gradients, inputs=optimizer.state, outputs=optimizer.state)
     # Without the plans that other tests have made.
-    monkeypatch.setattr(executor, "_plans", type(executor._plans)())
+    monkeypatch.setattr(plans, "_plans", type(plans._plans)())
     monkeypatch.setattr(cpu, "format_kernel", spied)
     mx.eval(step(gradients, parameters), optimizer.state)
     assert 0 < len(set(texts)) <= most

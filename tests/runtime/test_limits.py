@@ -12,7 +12,7 @@ import pytest
 
 import arrax.core as mx
 from arrax.graph.dtypes import float32
-from arrax.runtime import buffer, cpu, executor
+from arrax.runtime import buffer, cpu, executor, plans
 from arrax.runtime.buffer import ALIGNMENT, Pool
 
 HUGE = [1 << 40, 1 << 50, 1 << 58, 1 << 60, 1 << 61]
@@ -203,12 +203,12 @@ def grow(work: Callable[[int], None], n: int, memory: Pool) -> None:
     """Runs ``work`` until its caches are full, then measures."""
     work(min(n, 5000))
     gc.collect()
-    rss, active, cached, tables = resident(), memory.active, memory.cached, len(executor._bound) + len(executor._plans)
+    rss, active, cached, tables = resident(), memory.active, memory.cached, len(executor._bound) + len(plans._plans)
     work(n)
     gc.collect()
     assert memory.active == active
     assert memory.cached <= cached + 4096
-    assert len(executor._bound) + len(executor._plans) == tables
+    assert len(executor._bound) + len(plans._plans) == tables
     assert resident() - rss <= 2 << 20
 
 
@@ -225,9 +225,9 @@ def test_a_million_evaluations_grow_nothing(work: Callable[[int], None], memory:
 
 def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executor, "BOUND", 20)
-    monkeypatch.setattr(executor, "PLANS", 8)
+    monkeypatch.setattr(plans, "PLANS", 8)
     monkeypatch.setattr(cpu, "KERNELS", 6)
-    for cache in (executor._bound, executor._plans, cpu._functions):
+    for cache in (executor._bound, plans._plans, cpu._functions):
         cache.clear()
     x = mx.ones((1000,))
     mx.eval(x)
@@ -239,7 +239,7 @@ def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         for step in range(4):
             y = mx.sqrt(y) if (i >> step) & 1 else mx.abs(y)
         assert np.array(y).tolist() == [1.0] * 1000
-    assert len(executor._plans) == 8
+    assert len(plans._plans) == 8
     assert len(cpu._functions) == 6
     mx.eval(x[:101] * 2.0)  # evicted: made again
     assert len(executor._bound) == 20

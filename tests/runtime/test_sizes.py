@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 import arrax.core as mx
-from arrax.runtime import cpu, executor
+from arrax.runtime import cpu, executor, plans
 
 RNG = np.random.default_rng(0)
 
 
 @pytest.fixture(autouse=True)
 def no_plans_yet(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor, "_plans", OrderedDict())
+    monkeypatch.setattr(plans, "_plans", OrderedDict())
     monkeypatch.setattr(executor, "_bound", OrderedDict())
 
 
@@ -52,7 +52,7 @@ def check(rows: int, width: int, keys: int, offset: int) -> None:
 def test_sizes_that_grow() -> None:
     for keys in range(70, 110):
         check(12, 40, keys, keys - 60)
-    assert len(executor._plans) == 1
+    assert len(plans._plans) == 1
     assert len(executor._bound) == 40
 
 
@@ -65,7 +65,36 @@ def test_sizes_in_any_order() -> None:
             pick.choice([70, 90, 900, 3001]),
             pick.choice([10, 20]),
         )
-    assert len(executor._plans) < 12
+    assert len(plans._plans) < 12
+
+
+def variants() -> int:
+    return sum(map(len, plans._plans.values()))
+
+
+def test_sizes_that_meet_by_accident_need_no_other_plan() -> None:
+    for keys in range(45, 60):  # the width is 40, the rows are 50
+        check(50, 40, keys, 10)
+    assert variants() == 1
+
+
+def test_sizes_that_are_equal_at_first() -> None:
+    check(40, 40, 40, 4)
+    assert variants() == 1
+    check(40, 40, 41, 4)
+    assert variants() == 2
+    for rows, width, keys in ((42, 42, 42), (40, 40, 99), (64, 64, 64)):
+        check(rows, width, keys, 4)
+    assert variants() == 2
+    check(42, 40, 99, 4)
+    assert variants() == 3
+
+
+def test_a_few_plans_for_each_structure() -> None:
+    for rows, width, keys in ((40, 40, 40), (40, 40, 41), (40, 41, 40), (41, 40, 40), (40, 41, 42), (40, 40, 40)):
+        check(rows, width, keys, 4)
+    assert len(plans._plans) == 1
+    assert variants() <= plans.VARIANTS
 
 
 def test_what_does_not_depend_on_them_is_taken_over() -> None:
@@ -84,7 +113,7 @@ def test_places_that_move() -> None:
     """The arrays before the others grow: those do not stay where they were."""
     for keys in (70, 2000, 70, 40_000, 300):
         check(12, 40, keys, 10)
-    assert len(executor._plans) == 1
+    assert len(plans._plans) == 1
 
 
 def test_other_numbers_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:

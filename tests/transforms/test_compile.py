@@ -16,7 +16,7 @@ from tests.transforms.oracle import Program, agree
 import arrax.core as mx
 from arrax.graph.node import topological
 from arrax.prims.leaf import const
-from arrax.runtime import executor
+from arrax.runtime import executor, plans
 from arrax.runtime.executor import tracing
 from arrax.transforms.compile import ENTRIES
 
@@ -360,10 +360,10 @@ def test_calls_that_differ_in_numbers_only(monkeypatch: pytest.MonkeyPatch) -> N
 def test_norms_of_other_sizes_and_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Graphs of one structure share a plan, whatever the sizes and scalars inside of composites are."""
     monkeypatch.setattr(executor, "SMALL", 0)
-    monkeypatch.setattr(executor, "_plans", OrderedDict())
+    monkeypatch.setattr(plans, "_plans", OrderedDict())
     for n, eps in ((40, 1e-5), (50, 1e-5), (50, 0.5), (61, 0.25)):
         values = np.random.default_rng(n).normal(size=(33, n)).astype(np.float32)
         found = mx.fast.rms_norm(mx.array(values), None, eps) + 1
         expected = values / np.sqrt((values.astype(np.float64) ** 2).mean(-1, keepdims=True) + eps) + 1
         np.testing.assert_allclose(np.array(found), expected, rtol=1e-5, atol=1e-6)
-    assert len(executor._plans) == 1
+    assert len(plans._plans) == 1

@@ -20,6 +20,11 @@ TINY = 8
 SHORT = 32  # up to which a loop is too short for wide vectors
 
 
+def size_form(n: int) -> int:
+    """What of a size decides a plan: a tiny one itself, whether another one is short."""
+    return n if n <= TINY else TINY + 1 + (n <= SHORT)
+
+
 class Poly:
     """A polynomial: products of letters (sorted tuples) and their coefficients."""
 

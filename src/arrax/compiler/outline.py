@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from arrax.compiler.index import size_form
 from arrax.graph.node import Node
 from arrax.graph.template import number_of, opened
 from arrax.prims.leaf import placeholder
@@ -18,8 +19,8 @@ class Outline(NamedTuple):
 
     Attributes:
         parts: its operations, in the order of ``opened``.
-        number: outlines of one number are made of the same operations, up to the sizes.
-        sizes: the sizes that occur.
+        number: outlines of one number are made of the same operations, up to the sizes that are not tiny.
+        sizes: those of its operations, in order.
     """
 
     parts: list[Node]
@@ -46,11 +47,10 @@ def outline(node: Node) -> Outline:
 
 def _made_of(inputs: Sequence[Node], parts: list[Node], results: Sequence[Node]) -> Outline:
     position = {id(n): i for i, n in enumerate((*inputs, *parts))}
-    sizes: dict[int, int] = {}
     program = []
     for part in parts:
-        shape = tuple([sizes.setdefault(n, len(sizes)) for n in part.shape])
+        form = tuple(map(size_form, part.shape))
         at = tuple([position[id(x)] for x in part.inputs])
-        program.append((part.prim, part.prim.static(part), part.dtype, shape, at))
+        program.append((part.prim, part.prim.static(part), part.dtype, form, at))
     number = number_of((tuple(program), tuple([position[id(n)] for n in results])))
-    return Outline(parts, number, tuple(sizes))
+    return Outline(parts, number, tuple([n for part in parts for n in part.shape]))

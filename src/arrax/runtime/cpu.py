@@ -169,9 +169,11 @@ class Bound:
     def _scalar(self, position: int, recorded: Sequence[Node]) -> list[Scalar]:
         """The words of a scalar: that of a complex128 has two."""
         place, node = self.plan.scalars[position], self.plan.order[position]
-        value = (node if isinstance(place, int) else self.recorded_at(place, recorded)).params[0]
-        where = place if isinstance(place, int) else -1
-        return [(where, node.dtype, part, bits(value, node.dtype, part)) for part in range(-(-node.dtype.size // 8))]
+        parts = range(-(-node.dtype.size // 8))
+        if isinstance(place, int) and place >= 0:
+            return [(place, node.dtype, part, 0) for part in parts]
+        made = node if place == -1 else self.recorded_at(place, recorded)
+        return [(-1, node.dtype, part, bits(made.params[0], node.dtype, part)) for part in parts]
 
     def _letters(self, plan: Plan, recorded: Sequence[Node]) -> dict[int, int]:
         numbers = {}

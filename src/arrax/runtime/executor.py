@@ -14,9 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from arrax.codegen import cpu
-from arrax.compiler.index import SHORT, TINY
-from arrax.compiler.outline import outline
-from arrax.compiler.pipeline import build
 from arrax.graph.dtypes import Dtype, from_numpy
 from arrax.graph.node import Node, Shape
 from arrax.graph.template import Call, Result, Template, inlined, needed, opened, other_results
@@ -24,10 +21,10 @@ from arrax.prims import leaf
 from arrax.runtime import buffer as memory
 from arrax.runtime import debug, threads
 from arrax.runtime.cpu import Bound, BoundCall
+from arrax.runtime.plans import bound_plan
 from arrax.runtime.run import ALONE, Run, references
 
 SMALL = 16  # elements of all arrays of a graph together, up to which NumPy takes no longer than a kernel
-PLANS = 1024
 BOUND = 4096
 STREAMS = 8  # threads for what runs in the background
 AHEAD = 4  # graphs of one stream that are computed or wait for it
@@ -35,7 +32,7 @@ _UNKNOWN: Any = object()
 _NUMBER = operator.attrgetter("number")
 
 _lock = threading.RLock()
-_plans: OrderedDict[tuple, Bound] = OrderedDict()  # structure -> its plan, for the sizes that came last
+
 _bound: OrderedDict[tuple, Bound | None] = OrderedDict()
 
 
@@ -483,38 +480,6 @@ def _passes_through(result: Result) -> bool:
     return isinstance(call, Call) and not call.template.computes[result.params[0]]
 
 
-def _structure(order: list[Node], outputs: list[Node]) -> tuple:
-    """What decides a plan: the graph without its sizes, but for the tiny ones, and which others are equal and short."""
-    position = {id(n): i for i, n in enumerate(order)}
-    classes: dict[int, tuple[int, bool]] = {n: (-n, True) for n in range(TINY + 1)}
-    known: dict[Shape, tuple] = {}
-    key: list[Any] = []
-
-    def classified(sizes: Shape) -> tuple:
-        found = known.get(sizes)
-        if found is None:
-            for n in sizes:
-                if n not in classes:
-                    classes[n] = (len(classes), n <= SHORT)
-            found = known[sizes] = tuple([classes[n] for n in sizes])
-        return found
-
-    for node in order:
-        if node.buffer is not None:
-            key.append((node.dtype, classified(node.shape)))
-            continue
-        inputs = tuple([position[id(x)] for x in node.inputs])
-        if node.prim.kind not in ("composite", "call"):
-            key.append((node.prim, node.prim.static(node), node.dtype, classified(node.shape), inputs))
-        elif type(node) is Result:
-            key.append((node.params, inputs))
-        else:
-            parts = outline(node)
-            key.append((parts.number, classified(parts.sizes), inputs))
-    key.append(tuple([position[id(n)] for n in outputs]))
-    return tuple(key)
-
-
 def _bind(order: list[Node], outputs: list[Node], key: tuple) -> Bound | None:
     """A bound plan for the graph, out of the cache of plans where its structure has been seen."""
     work = 0
@@ -526,12 +491,7 @@ def _bind(order: list[Node], outputs: list[Node], key: tuple) -> Bound | None:
             work += node.size
     bound: Bound | None = None  # small graphs and empty arrays: the references
     if work > SMALL:
-        structure = _structure(order, outputs)
-        like = _plans.get(structure)
-        bound = _plans[structure] = Bound(like.plan if like else build(order, outputs), order, like)
-        _plans.move_to_end(structure)
-        if len(_plans) > PLANS:
-            _plans.popitem(last=False)
+        bound = bound_plan(order, outputs)
     _bound[key] = bound
     if len(_bound) > BOUND:
         _bound.popitem(last=False)
