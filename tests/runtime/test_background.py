@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -57,6 +58,7 @@ def test_it_returns_before_the_work_is_done(monkeypatch: pytest.MonkeyPatch) -> 
         z = y * 2  # recorded meanwhile
         go.set()
         np.testing.assert_allclose(z, (np.tanh(values) + 1) * 2, rtol=1e-5, atol=1e-6)
+    mx.synchronize()
     assert not executor._jobs
 
 
@@ -137,6 +139,21 @@ def test_memory_stays_taken_until_it_is_written(gate: threading.Event) -> None:
     mx.synchronize()
     for k, other in enumerate(others):
         np.testing.assert_array_equal(other, values + np.float32(k))
+
+
+def test_memory_is_given_back_when_it_has_been(gate: threading.Event) -> None:
+    x, values = large()
+    y = mx.exp(x)
+    mx.async_eval(y)
+    del y
+    taken = mx.get_active_memory()
+    gate.set()
+    for _ in range(200):
+        if not executor._jobs:
+            break
+        time.sleep(0.05)
+    assert mx.get_active_memory() <= taken - values.nbytes
+    np.testing.assert_array_equal(x, values)
 
 
 def test_data_that_the_background_reads_are_not_overwritten_yet(gate: threading.Event) -> None:

@@ -170,10 +170,19 @@ def evaluate_later(outputs: list[Node], stream: int = 0) -> None:
         uses, writes = run.hold(), frozenset(map(id, run.results))
         future = _background.submit(_run_after, before, run)
         if run.is_native:
-            _jobs.append(_Job(stream, future, run, [], [], writes, uses))
+            job = _Job(stream, future, run, [], [], writes, uses)
+            _jobs.append(job)
             _hand_out(run, wanted, shown)
+            future.add_done_callback(lambda _: _forget(job))
         else:
             _jobs.append(_Job(stream, future, run, wanted, shown, writes, uses))
+
+
+def _forget(job: _Job) -> None:
+    """Lets go of the memory of a job that has ended and has nothing to hand out."""
+    with _lock:
+        if job in _jobs:
+            _end([job])
 
 
 def arrive(nodes: Sequence[Node]) -> None:
