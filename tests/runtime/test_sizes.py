@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from collections import OrderedDict
 
@@ -122,3 +123,24 @@ def test_other_numbers_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         check(64, 40, keys, 10)
     workers = [bound.workers for bound in executor._bound.values() if bound is not None]
     assert workers == [1, 2, 1]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_collector_of_cycles_is_as_it_was(enabled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def seen(*args: object) -> None:
+        states.append(gc.isenabled())
+        raise KeyboardInterrupt
+
+    states: list[bool] = []
+    was = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        check(12, 40, 70, 10)
+        assert gc.isenabled() == enabled
+        monkeypatch.setattr(plans, "build", seen)
+        with pytest.raises(KeyboardInterrupt):
+            mx.eval(mx.exp(mx.ones((33, 34))) * 2.0)
+        assert gc.isenabled() == enabled
+        assert states == [False]
+    finally:
+        (gc.enable if was else gc.disable)()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arrax.compiler.group import Coords, Group, effective_kind
+from arrax.compiler.group import Coords, Group
 from arrax.compiler.index import ONE, Poly
 from arrax.compiler.schedule import Scheduler
 
@@ -105,7 +105,7 @@ class Analysis:
         self.polys: list[tuple[Poly, int]] = []
         self.phase: dict[Key, int] = {}
         self._analyse()
-        prims = [self.nodes[p].prim for p, _ in self.order if effective_kind(self.nodes[p]) != "leaf"]
+        prims = [self.nodes[p].prim for p, _ in self.order if scheduler.kinds[p] != "leaf"]
         self.cost = sum(p.cost for p in prims)
         self.names = list(dict.fromkeys(p.name for p in prims)) or ["copy"]
 
@@ -143,9 +143,8 @@ class Analysis:
 
     def is_loaded(self, position: int) -> bool:
         """Whether a node is read from memory rather than computed."""
-        node = self.nodes[position]
-        if effective_kind(node) == "leaf":
-            return node.prim.name != "const"
+        if self.scheduler.kinds[position] == "leaf":
+            return self.nodes[position].prim.name != "const"
         return position in self.stored and position not in self.own
 
     def _analyse(self) -> None:
@@ -164,8 +163,8 @@ class Analysis:
 
         def expand(key: Key) -> list[Key]:
             position, coords = key
-            node = self.nodes[position]
-            if effective_kind(node) == "leaf" and node.prim.name == "const":
+            node, kind = self.nodes[position], self.scheduler.kinds[position]
+            if kind == "leaf" and node.prim.name == "const":
                 return []
             if self.is_loaded(position):
                 return note(self.symbols.address(coords, node.shape), COLUMN if self.is_column(coords) else 1)
@@ -174,7 +173,7 @@ class Analysis:
             found = self.scheduler.inputs_at(position, self.group, coords)
             if node.prim.name == "random_bits":
                 note(coords[-1], 0)
-            if effective_kind(node) == "gather":
+            if kind == "gather":
                 return [found[0], *(k for k in found[1:])]
             return found
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from arrax.compiler.analysis import NARROW, Analysis, Block, Key
-from arrax.compiler.group import Coords, Group, Root, effective_kind
+from arrax.compiler.group import Coords, Group, Root
 from arrax.compiler.index import ONE, Poly, constant
 from arrax.compiler.kernel import (
     INDEX,
@@ -223,12 +223,12 @@ class Lowering:
 
     def _compute(self, key: Key, values: dict[Key, Value]) -> Value:
         position, coords = key
-        node = self.nodes[position]
+        node, kind = self.nodes[position], self.scheduler.kinds[position]
         compute = node.dtype.compute
         if position in self.group.reductions:
             r = self.registers[position]
             return cast(read(r.index), uint32) if r.index is not None else read(r)
-        if effective_kind(node) == "leaf" and node.prim.name == "const":
+        if kind == "leaf" and node.prim.name == "const":
             found = self.scalars.get(position)
             if found is None:
                 found = self.scalars[position] = Value("scalar", (), compute, f"s{len(self.scalars)}")
@@ -242,7 +242,7 @@ class Lowering:
         inputs = self.analysis.needs[key]
         if node.prim.name == "random_bits":
             return self._random_bits(node, coords, [self.value(k, values) for k in inputs], values)
-        if effective_kind(node) in ("view", "gather", "barrier"):
+        if kind in ("view", "gather", "barrier"):
             return self.value(inputs[0], values)
         operands = [self.value(k, values) for k in inputs]
         if position in self.scheduler.unrolled:

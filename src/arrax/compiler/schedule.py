@@ -52,13 +52,13 @@ class Scheduler:
     def _measure(self) -> None:
         """How costly each node is to compute again, and from how many arrays it is computed."""
         self.weight: list[tuple[int, int]] = []
+        self.kinds = [effective_kind(node) for node in self.order]
         self.uses = [0] * len(self.order)
         for position in self.outputs | self.pinned:
             self.uses[position] += 1
-        for node in self.order:
+        for node, kind in zip(self.order, self.kinds, strict=True):
             for x in () if node.buffer is not None else node.inputs:
                 self.uses[self.position[id(x)]] += 1
-            kind = effective_kind(node)
             if kind == "leaf":
                 self.weight.append((0, 1 if node.buffer is not None or node.shape else 0))
             elif kind in ("pointwise", "source", "view", "gather", "barrier"):
@@ -192,8 +192,7 @@ class Scheduler:
 
     def inputs_at(self, position: int, group: Group, coords: Coords) -> list[tuple[int, Coords]]:
         """Where a node that is computed at some coordinates needs its inputs."""
-        node = self.order[position]
-        kind = effective_kind(node)
+        node, kind = self.order[position], self.kinds[position]
         result: list[tuple[int, Coords]] = []
         if kind in ("view", "gather"):
 
@@ -240,7 +239,7 @@ class Scheduler:
     def _propagate(self, position: int, group: Group, coords: Coords) -> None:
         self.bind_bounds(group)
         node = self.order[position]
-        if effective_kind(node) in ("pointwise", "source"):
+        if self.kinds[position] in ("pointwise", "source"):
             group.cost += node.prim.cost
         column = any(self._has_variables(c) for c in coords)
         for where, at in self.inputs_at(position, group, coords):
@@ -260,8 +259,7 @@ class Scheduler:
     # --- the pass -----------------------------------------------------------------------------------------------------
     def run(self) -> Schedule:
         for position in range(len(self.order) - 1, -1, -1):
-            node = self.order[position]
-            kind = effective_kind(node)
+            node, kind = self.order[position], self.kinds[position]
             if kind == "leaf":
                 continue
             if not self.demand[position] and position not in self.outputs and position not in self.pinned:
@@ -526,7 +524,7 @@ class Scheduler:
         product = node.inputs[0]
         return (
             node.prim.lower == "add"
-            and effective_kind(product) == "contract"
+            and self.kinds[self.position[id(product)]] == "contract"
             and node.dtype is product.dtype
             and self.uses[self.position[id(product)]] == 1
             and all(axis < product.ndim - 2 for axis in node.params[0])
@@ -571,7 +569,7 @@ class Scheduler:
         best = (position, self.symbols.address(coords, self.order[position].shape))
         while self.order[position].prim.kind == "view" and position not in self.pinned and position not in self.outputs:
             node = self.order[position]
-            if effective_kind(node) != "view":
+            if self.kinds[position] != "view":
                 break
             context = ViewContext(self.symbols, self.origin.get(id(node), position), lambda *a: ZERO)
             coords = normal(tuple(node.prim.lower(node, coords, context)), node.inputs[0].shape)

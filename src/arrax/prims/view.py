@@ -6,6 +6,7 @@ The rules receive coordinates and a context whose ``size(n)`` is a symbolic size
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ def _keep_dtype(inputs: tuple[Node, ...], params: tuple) -> tuple[Shape, Dtype]:
 
 
 # --- reshape ----------------------------------------------------------------------------------------------------------
+@functools.lru_cache(1024)
 def reshape_groups(a: Shape, b: Shape) -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
     """The finest pairing of runs of axes of ``a`` with runs of axes of ``b`` that hold the same elements.
 

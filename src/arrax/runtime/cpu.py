@@ -51,20 +51,20 @@ NOTHING: Row = (0, 0, 0, 0)
 STEADY = 1 << 20  # bytes of an intermediate array up to which its place is a little wider than it is
 VARIANTS = 16  # of a bound plan's tasks, without the copies that donations save
 
-_functions: OrderedDict[str, int] = OrderedDict()
+_functions: OrderedDict[str, tuple[int, Kernel]] = OrderedDict()
 
 
-def compiled(kernel: Kernel) -> int:
-    """The address of a kernel's machine code."""
+def compiled(kernel: Kernel) -> tuple[int, Kernel]:
+    """The address of a kernel's machine code, and the first kernel that was equal: others need not be kept."""
     text = format_kernel(kernel)
-    address = _functions.get(text)
-    if address is None:
+    found = _functions.get(text)
+    if found is None:
         if debug.level > 1:
             print(text, file=sys.stderr)
-        address = _functions[text] = cpu.function(text, lambda name: generate(kernel, name))
+        found = _functions[text] = cpu.function(text, lambda name: generate(kernel, name)), kernel
         if len(_functions) > KERNELS:
             _functions.popitem(last=False)
-    return address
+    return found
 
 
 class _Memory(NamedTuple):
@@ -328,8 +328,11 @@ class Bound:
         streaming = self._streams(task, total, again)
         address = task.addresses.get(streaming)
         if address is None:
-            kernel = dataclasses.replace(task.kernel, streaming=True) if streaming else task.kernel
-            address = task.addresses[streaming] = compiled(kernel)
+            if streaming:
+                address, _ = compiled(dataclasses.replace(task.kernel, streaming=True))
+            else:
+                address, task.kernel = compiled(task.kernel)
+            task.addresses[streaming] = address
         return address, self._keep(words), total, piece
 
     def _streams(self, task: Task, total: int, again: Collection[int | tuple]) -> bool:
