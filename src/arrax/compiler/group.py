@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from arrax.compiler.index import ZERO, Poly
+from arrax.graph.dtypes import bfloat16, float16
 from arrax.graph.node import Node, Shape
 
 Coords = tuple[Poly, ...]
@@ -73,3 +74,17 @@ def effective_kind(node: Node) -> str:
     if node.prim.name == "matmul" and node.dtype.name not in ("float32", "float64"):
         return "opaque"
     return node.prim.kind
+
+
+def narrow_data(product: Node) -> Node | None:
+    """The operand, if there is one, that is data of half precision: they had better be widened tile by tile."""
+    found = None
+    for x in product.inputs:
+        if product.ndim == x.ndim == 2 and x.buffer is None and x.prim.name == "cast":
+            source = x.inputs[0]
+            while source.buffer is None and source.prim.kind == "view":
+                source = source.inputs[0]
+            is_data = effective_kind(source) == "leaf" and source.dtype in (float16, bfloat16)
+            if is_data and (found is None or x.size > found.size):
+                found = x
+    return found

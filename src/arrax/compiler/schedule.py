@@ -13,9 +13,8 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from arrax.compiler.group import Coords, Group, Root, Schedule, effective_kind, normal
+from arrax.compiler.group import Coords, Group, Root, Schedule, effective_kind, narrow_data, normal
 from arrax.compiler.index import ONE, TINY, ZERO, Place, Poly, Symbols, ViewContext, constant
-from arrax.graph.dtypes import bfloat16, float16
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import EXPENSIVE
 
@@ -554,7 +553,7 @@ class Scheduler:
         target = [ZERO if i in summed else c for i, c in enumerate(coords[:-1])]
         address = self.symbols.address(target, tuple(1 if i in summed else n for i, n in enumerate(node.shape)))
         group.roots.append(Root(position, tuple(coords), position, address))
-        narrow = _narrow_data(node)
+        narrow = narrow_data(node)
         for x, last in ((a, (row, inner)), (b, (inner, column))):
             lead = batch[len(batch) - (x.ndim - 2) :]
             at = normal((*lead, *last), x.shape)
@@ -606,17 +605,3 @@ class Scheduler:
                         state[g] = 2
                         result.append(self.groups[g])
         return result
-
-
-def _narrow_data(product: Node) -> Node | None:
-    """The operand, if there is one, that is data of half precision: they had better be widened tile by tile."""
-    found = None
-    for x in product.inputs:
-        if product.ndim == x.ndim == 2 and x.buffer is None and x.prim.name == "cast":
-            source = x.inputs[0]
-            while source.buffer is None and source.prim.kind == "view":
-                source = source.inputs[0]
-            is_data = effective_kind(source) == "leaf" and source.dtype in (float16, bfloat16)
-            if is_data and (found is None or x.size > found.size):
-                found = x
-    return found
