@@ -288,3 +288,31 @@ def test_a_program_may_end_meanwhile(run) -> None:
             x = mx.tanh(x @ x)
         mx.async_eval(x)
     """)
+
+
+@pytest.mark.parametrize("threads", ["1", "2", "3", "6"])
+def test_a_core_is_spared_and_taken_again(run, threads: str) -> None:
+    """What runs in the background leaves a thread asleep that what follows wakes."""
+    run(
+        """
+        import os, sys
+        os.environ["ARRAX_THREADS"] = sys.argv[1]
+        import numpy as np
+        import arrax.core as mx
+        values = np.random.default_rng(0).normal(size=(400, 300)).astype(np.float32)
+        x = mx.array(values)
+        for k in range(150):
+            y = mx.tanh(x * float(k)) + 1.0
+            mx.async_eval(y)
+            if k % 3:
+                z = mx.exp(x) * float(k)
+                mx.eval(z)
+                assert abs(z[5, 7].item() - np.exp(values[5, 7]) * k) < 1e-3 * (k + 1)
+            else:
+                mx.synchronize()
+            total = mx.sum(y)
+            mx.async_eval(total)
+            assert abs(total.item() - (np.tanh(values.astype(float) * k) + 1).sum()) < 1.0, k
+        """,
+        threads,
+    )

@@ -31,7 +31,7 @@ def run(bound: Bound, table: array) -> None:
         for i, label in enumerate(labels):
             start = time.perf_counter()
             if isinstance(segment, tuple):
-                workers.run(workers.address, segment[0] + i * ROW, 1, address)
+                workers.run(workers.address, segment[0] + i * ROW, 1, address, 0)
             else:
                 segment(table)
             print(f"{(time.perf_counter() - start) * 1e6:10.1f} us  {label}", file=sys.stderr)

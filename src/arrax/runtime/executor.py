@@ -167,6 +167,7 @@ def evaluate_later(outputs: list[Node], stream: int = 0) -> None:
             _background = ThreadPoolExecutor(STREAMS, "arrax-background")
         before = _before(run) + [job.future for job in ahead[-1:]]
         threads.pool()  # what could fail about it does so here
+        run.in_background = True
         uses, writes = run.hold(), frozenset(map(id, run.results))
         future = _background.submit(_run_after, before, run)
         if run.is_native:

@@ -59,9 +59,20 @@ class Run:
         inputs: the data that it reads.
         overwritten: those of them that it writes over.
         results: the plan's own results; whoever makes the run may replace them by what they stand for.
+        in_background: whether Python goes on meanwhile: a core is left to it.
     """
 
-    __slots__ = ("_arena", "_bound", "_holds", "_segments", "_table", "inputs", "overwritten", "results")
+    __slots__ = (
+        "_arena",
+        "_bound",
+        "_holds",
+        "_segments",
+        "_table",
+        "in_background",
+        "inputs",
+        "overwritten",
+        "results",
+    )
 
     def __init__(
         self, bound: Bound, inputs: list[Buffer], scalars: list[int], given: dict[int, tuple[Buffer, Pair]] | None
@@ -71,6 +82,7 @@ class Run:
         self._bound = bound
         self._segments = bound.segments
         self._holds = _NOTHING
+        self.in_background = False
         self.inputs: Sequence[Buffer] = inputs
         self.overwritten: Sequence[Buffer] = ()
         if given and not debug.level:
@@ -118,9 +130,10 @@ class Run:
             debug.run(self._bound, table)
             return self.results
         address = table.buffer_info()[0]
+        spared = workers.spare if self.in_background else 0
         for segment in self._segments:
             if isinstance(segment, tuple):
-                workers.run(workers.address, segment[0], segment[1], address)
+                workers.run(workers.address, segment[0], segment[1], address, spared)
             else:
                 segment(table)
         return self.results

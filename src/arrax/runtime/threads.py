@@ -8,7 +8,8 @@ several others; its arguments are theirs: function, arguments, iterations, itera
 pieces up to and with this one's.
 
 Words of the pool (8 bytes each): 0 taken, 8 open, 9 epoch, 16 next, 24 active, 32 function, 33 arguments, 34 table,
-35 iterations, 36 piece, 40 stop, 48 sleepers; the mutex is at byte 512, the condition at 768.
+35 iterations, 36 piece, 40 stop, 48 sleepers, 56 spared; the mutex is at byte 512, the condition at 768. The workers
+up to the number that is spared take no part: their cores are left to Python, where it goes on meanwhile.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ done:
   ret void
 }
 
-define void @NAME(ptr %pool, ptr %tasks, i64 %count, ptr %table) {
+define void @NAME(ptr %pool, ptr %tasks, i64 %count, ptr %table, i64 %spared) {
 entry:
   %words = load i64, ptr %pool
   %active.p = getelementptr i64, ptr %pool, i64 24
@@ -63,6 +64,7 @@ entry:
   %total.p = getelementptr i64, ptr %pool, i64 35
   %piece.p = getelementptr i64, ptr %pool, i64 36
   %sleepers.p = getelementptr i64, ptr %pool, i64 48
+  %spared.p = getelementptr i64, ptr %pool, i64 56
   %mutex = getelementptr i8, ptr %pool, i64 512
   %cond = getelementptr i8, ptr %pool, i64 768
   %attempt = cmpxchg ptr %pool, i64 0, i64 1 seq_cst seq_cst
@@ -95,11 +97,12 @@ share:
   store ptr %table, ptr %table.p
   store i64 %total, ptr %total.p
   store i64 %piece, ptr %piece.p
+  store atomic i64 %spared, ptr %spared.p seq_cst, align 8
   store atomic i64 0, ptr %next.p seq_cst, align 8
   %old = atomicrmw add ptr %epoch.p, i64 1 seq_cst
   store atomic i64 1, ptr %open.p seq_cst, align 8
   %sleepers = load atomic i64, ptr %sleepers.p seq_cst, align 8
-  %asleep = icmp ne i64 %sleepers, 0
+  %asleep = icmp sgt i64 %sleepers, %spared
   br i1 %asleep, label %wake, label %work
 wake:
   %l1 = call i32 @pthread_mutex_lock(ptr %mutex)
@@ -177,7 +180,7 @@ done:
   ret void
 }
 
-define void @NAME_worker(ptr %pool) {
+define void @NAME_worker(ptr %pool, i64 %number) {
 entry:
   %open.p = getelementptr i64, ptr %pool, i64 8
   %epoch.p = getelementptr i64, ptr %pool, i64 9
@@ -189,6 +192,7 @@ entry:
   %table.p = getelementptr i64, ptr %pool, i64 34
   %total.p = getelementptr i64, ptr %pool, i64 35
   %piece.p = getelementptr i64, ptr %pool, i64 36
+  %spared.p = getelementptr i64, ptr %pool, i64 56
   %mutex = getelementptr i8, ptr %pool, i64 512
   %cond = getelementptr i8, ptr %pool, i64 768
   br label %rest
@@ -205,7 +209,10 @@ look:
   %epoch = load atomic i64, ptr %epoch.p seq_cst, align 8
   %is.open = icmp ne i64 %open, 0
   %is.new = icmp ne i64 %epoch, %last
-  %go = and i1 %is.open, %is.new
+  %spared = load atomic i64, ptr %spared.p seq_cst, align 8
+  %is.asked = icmp sgt i64 %number, %spared
+  %is.there = and i1 %is.open, %is.asked
+  %go = and i1 %is.there, %is.new
   br i1 %go, label %enter, label %idle
 idle:
   PAUSE
@@ -223,7 +230,10 @@ check:
   %a = icmp ne i64 %open.s, 0
   %b = icmp ne i64 %epoch.s, %last
   %c = icmp ne i64 %stop.s, 0
-  %ab = and i1 %a, %b
+  %spared.s = load atomic i64, ptr %spared.p seq_cst, align 8
+  %d = icmp sgt i64 %number, %spared.s
+  %ad = and i1 %a, %d
+  %ab = and i1 %ad, %b
   %abc = or i1 %ab, %c
   br i1 %abc, label %wakened, label %doze
 doze:
@@ -291,10 +301,12 @@ class Pool:
         source = _SOURCE.replace("PAUSE", _pause()).replace("SPIN", str(SPIN))
         address = cpu.function(source, lambda name: source.replace("NAME", name))
         self.threads = count()
-        # run(pool, tasks, number of tasks, table)
-        self.run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)(address)
+        # run(pool, tasks, number of tasks, table, workers to spare)
+        word = ctypes.c_int64
+        self.run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, word, ctypes.c_void_p, word)(address)
+        self.spare = 1 if self.threads > 2 else 0  # how many to spare in the background
         self.together = cpu.sibling(source, "_together")
-        self._worker = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(cpu.sibling(source, "_worker"))
+        self._worker = ctypes.CFUNCTYPE(None, ctypes.c_void_p, word)(cpu.sibling(source, "_worker"))
         self._memory = np.zeros(_POOL_WORDS + 8, np.int64)
         start = -(-self._memory.ctypes.data // 64) * 64
         self.address = start
@@ -303,7 +315,7 @@ class Pool:
         libc.pthread_mutex_init(ctypes.c_void_p(start + 512), None)
         libc.pthread_cond_init(ctypes.c_void_p(start + 768), None)
         self._workers = [
-            threading.Thread(target=self._worker, args=(start,), name=f"arrax-{i}", daemon=True)
+            threading.Thread(target=self._worker, args=(start, i), name=f"arrax-{i}", daemon=True)
             for i in range(1, self.threads)
         ]
         for worker in self._workers:
