@@ -290,6 +290,29 @@ def test_a_program_may_end_meanwhile(run) -> None:
     """)
 
 
+def test_more_than_there_are_threads_for(run) -> None:
+    run(
+        """
+        import arrax.core as mx
+        streams = [mx.new_stream(mx.cpu) for _ in range(14)]
+        x = mx.ones((200, 300))
+        for _ in range(20):
+            results = []
+            for stream in streams:
+                with mx.stream(stream):
+                    for k in range(4):
+                        results.append(mx.exp(x * float(k)) + 1.0)
+                        mx.async_eval(results[-1])
+            mx.synchronize()
+            for stream in streams:
+                mx.synchronize(stream)
+            for i, y in enumerate(results):
+                assert abs(y[3, 4].item() - 2.718281828 ** (i % 4) - 1) < 1e-4
+        """,
+        timeout=60,
+    )
+
+
 @pytest.mark.parametrize("threads", ["1", "2", "3", "6"])
 def test_a_core_is_spared_and_taken_again(run, threads: str) -> None:
     """What runs in the background leaves a thread asleep that what follows wakes."""

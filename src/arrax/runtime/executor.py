@@ -180,10 +180,16 @@ def evaluate_later(outputs: list[Node], stream: int = 0) -> None:
 
 
 def _forget(job: _Job) -> None:
-    """Lets go of the memory of a job that has ended and has nothing to hand out."""
-    with _lock:
-        if job in _jobs:
-            _end([job])
+    """Lets go of the memory of a job that has ended and has nothing to hand out; later, where that would have to wait.
+
+    Whoever has the lock may be waiting for jobs that need the thread that this is called in.
+    """
+    if _lock.acquire(blocking=False):
+        try:
+            if job in _jobs:
+                _end([job])
+        finally:
+            _lock.release()
 
 
 def arrive(nodes: Sequence[Node]) -> None:
