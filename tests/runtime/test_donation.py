@@ -237,6 +237,28 @@ def test_gradients_see_what_was_there() -> None:
     np.testing.assert_allclose(mx.grad(f)(x), expected, rtol=1e-5, atol=1e-6)
 
 
+def test_what_a_kernel_reads_for_another_result_stays() -> None:
+    """All elements of the base are equal: the result is written before the index is read."""
+    values = np.arange(34, dtype=np.float32).reshape(2, 17) + 100
+
+    def f(x: mx.array) -> mx.array:
+        return x[mx.array([1, 0, 0]), mx.array([3, 6, 15])]
+
+    g = mx.compile(f)
+    x = mx.array(values)
+    np.testing.assert_array_equal(g(mx.zeros_like(x)), [0, 0, 0])
+    np.testing.assert_array_equal(g(x), values[[1, 0, 0], [3, 6, 15]])
+
+    index, other = mx.array([1, 0, 1]) + 0, mx.array([3, 6, 15]) + 0
+    mx.eval(index, other)
+    place = index * 17 + other
+    taken = mx.take(mx.broadcast_to(mx.array(2.5), (34,)), place)
+    del index, other
+    mx.eval(taken, place)
+    assert taken.tolist() == [2.5, 2.5, 2.5]
+    assert place.tolist() == [20, 6, 32]
+
+
 # --- faults -----------------------------------------------------------------------------------------------------------
 def test_interrupted_after_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run.__call__

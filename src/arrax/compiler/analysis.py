@@ -174,7 +174,7 @@ class Analysis:
             if node.prim.name == "random_bits":
                 note(coords[-1], 0)
             if kind == "gather":
-                return [found[0], *(k for k in found[1:])]
+                return found[:1]  # where it is read is part of its coordinates, unless all elements are equal
             return found
 
         roots: list[Key] = []
