@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from arrax.compiler.group import Coords, Group
+from arrax.compiler.group import Coords, Group, Root
 from arrax.compiler.index import ONE, Poly
 from arrax.compiler.schedule import Scheduler
 
@@ -84,7 +84,8 @@ class Analysis:
 
     Attributes:
         order: the values, operands first.
-        needs: the values that each is computed from.
+        needs: the values that each is computed from: its operands, then the data that its coordinates are read from.
+        wanted: what storing each root takes: its value, and the data that its address is read from.
         polys: every polynomial, and its weight as an address.
         phase: how many reductions, one after the other, each value waits for.
         cost: operations per element.
@@ -102,6 +103,7 @@ class Analysis:
         scheduler.bind_bounds(group)
         self.order: list[Key] = []
         self.needs: dict[Key, list[Key]] = {}
+        self.wanted: dict[Root, list[Key]] = {}
         self.polys: list[tuple[Poly, int]] = []
         self.phase: dict[Key, int] = {}
         self._analyse()
@@ -172,17 +174,17 @@ class Analysis:
                 return note(coords[node.params[0]], 0)
             found = self.scheduler.inputs_at(position, self.group, coords)
             if node.prim.name == "random_bits":
-                note(coords[-1], 0)
+                return found + note(coords[-1], 0)
             if kind == "gather":
                 return found[:1]  # where it is read is part of its coordinates, unless all elements are equal
             return found
 
-        roots: list[Key] = []
         for root in self.group.roots:
-            roots.append((root.node, root.coords))
-            roots.extend(note(root.address, 2 * COLUMN if self.is_column(root.coords) else 2))
+            wanted = self.wanted[root] = [(root.node, root.coords)]
+            wanted.extend(note(root.address, 2 * COLUMN if self.is_column(root.coords) else 2))
             for p in root.inside or ():
-                note(p, 0)
+                wanted.extend(note(p, 0))
+        roots = [key for wanted in self.wanted.values() for key in wanted]
         roots.extend((r, c) for r, c in self.group.reductions.items())
         state: dict[Key, int] = {}
         for start in roots:

@@ -281,6 +281,10 @@ class Lowering:
             value = meet(root.combine, there, value)
         return Store(buffer, address, cast(value, target.dtype), inside)
 
+    def _wanted(self, roots: Sequence[Root]) -> list[Key]:
+        """What storing the roots takes."""
+        return [key for root in roots for key in self.analysis.wanted[root]]
+
     def _make(self, targets: Sequence[Key], values: dict[Key, Value]) -> None:
         for key in self._needed(targets):
             self.value(key, values)
@@ -370,14 +374,12 @@ class Lowering:
                 body.extend(self._resets(self.registers[r]))
             values: dict[Key, Value] = {}
             nest, inner = self._loops(cols, vector, 1, handful)
-            self._make(
-                [self.analysis.needs[keys[r]][0] for r in updates] + [(r.node, r.coords) for r in stores], values
-            )
+            self._make([self.analysis.needs[keys[r]][0] for r in updates] + self._wanted(stores), values)
             inner.extend(self._update(r, values) for r in updates)
             inner.extend(self._store(r, values) for r in stores)
             body.extend(nest)
         if row_roots:
-            self._make([(r.node, r.coords) for r in row_roots], self.row_values)
+            self._make(self._wanted(row_roots), self.row_values)
             body.extend(self._store(r, self.row_values) for r in row_roots)
 
     def _kernel(self, rows: list[Block], cols: list[Block], vector: Block | None) -> Task:
@@ -456,7 +458,7 @@ class Lowering:
         """Stores that need no reduction."""
         nest, inner = self._loops(serial, None, 1)
         values: dict[Key, Value] = {}
-        self._make([(r.node, r.coords) for r in self.group.roots], values)
+        self._make(self._wanted(self.group.roots), values)
         inner.extend(self._store(r, values) for r in self.group.roots)
         body.extend(nest)
 
@@ -506,7 +508,7 @@ class Lowering:
         outermost.begin, outermost.end = begin, end
         keys = {r: (r, c) for r, c in self.group.reductions.items()}
         stores = [r for r in self.group.roots if self.analysis.is_column(r.coords)]
-        self._make([self.analysis.needs[k][0] for k in keys.values()] + [(r.node, r.coords) for r in stores], values)
+        self._make([self.analysis.needs[k][0] for k in keys.values()] + self._wanted(stores), values)
         inner.extend(self._update(r, values) for r in keys)
         inner.extend(self._store(r, values) for r in stores)
         body.extend(nest)
@@ -536,7 +538,7 @@ class Lowering:
             loop.body.append(Update(register, value, where))
         body.append(loop)
         stores = [r for r in self.group.roots if not self.analysis.is_column(r.coords)]
-        self._make([(r.node, r.coords) for r in stores], self.row_values)
+        self._make(self._wanted(stores), self.row_values)
         body.extend(self._store(r, self.row_values) for r in stores)
         task = self._end([Loop(p, const(0, INDEX), const(1, INDEX), "parallel", body)], ONE, ONE)
         self.cost = cost
