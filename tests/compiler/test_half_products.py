@@ -70,6 +70,29 @@ def test_parts_of_data_and_several_products(dtype: mx.Dtype) -> None:
     np.testing.assert_allclose(both, np.tanh(rounded * 0.1) @ w64[:50, :90] + w64[:40], rtol=0.03, atol=0.3)
 
 
+@pytest.mark.parametrize("dtype", HALF)
+def test_products_with_double_precision(dtype: mx.Dtype) -> None:
+    """Half precision is widened to float32 alone: these products are done in float64."""
+    w, w64 = data(dtype, 40, 40)
+    x64 = RNG.normal(size=(40, 40))
+    x = mx.array(x64, mx.float64)
+    products = {
+        "promoted, left": (w @ x, w64 @ x64),
+        "promoted, right": (x @ w, x64 @ w64),
+        "cast": (w.astype(mx.float64) @ mx.abs(x), w64 @ np.abs(x64)),
+        "transposed": (x @ w.T, x64 @ w64.T),
+        "both": (w.astype(mx.float64) @ w[::-1].astype(mx.float64), w64 @ w64[::-1]),
+        "summed": (mx.einsum("bij,bjk->ik", x.reshape(4, 10, 40)[:, :, :10], w.reshape(4, 10, 40)),
+                   np.einsum("bij,bjk->ik", x64.reshape(4, 10, 40)[:, :, :10], w64.reshape(4, 10, 40))),
+        "added": (mx.addmm(x, w, x), x64 + w64 @ x64),
+        "tensordot": (mx.tensordot(x, w, 1), x64 @ w64),
+        "inner": (mx.inner(w, x), w64 @ x64.T),
+    }  # fmt: skip
+    for name, (found, expected) in products.items():
+        assert found.dtype == mx.float64
+        np.testing.assert_allclose(np.array(found), expected, rtol=1e-11, atol=1e-11, err_msg=name)
+
+
 def test_values_that_are_no_numbers_stay() -> None:
     w = mx.zeros((70, 30)).astype(mx.bfloat16)
     w[3, 4], w[5, 6], w[7, 8] = float("nan"), float("inf"), 1e-40

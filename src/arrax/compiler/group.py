@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from arrax.compiler.index import ZERO, Poly
-from arrax.graph.dtypes import bfloat16, float16
+from arrax.graph.dtypes import bfloat16, float16, float32
 from arrax.graph.node import Node, Shape
 
 Coords = tuple[Poly, ...]
@@ -77,9 +77,9 @@ def effective_kind(node: Node) -> str:
 
 
 def narrow_data(product: Node) -> Node | None:
-    """The operand, if there is one, that is data of half precision: they had better be widened tile by tile."""
+    """The operand of a float32 product that is data of half precision: they had better be widened tile by tile."""
     found = None
-    for x in product.inputs:
+    for x in product.inputs if product.dtype is float32 else ():
         if product.ndim == x.ndim == 2 and x.buffer is None and x.prim.name == "cast":
             source = x.inputs[0]
             while source.buffer is None and source.prim.kind == "view":
