@@ -1,9 +1,9 @@
 """Object code on disk.
 
 Under ``ARRAX_CACHE`` (a folder; empty: no cache on disk), by default the user's cache folder. Each file ends with a
-checksum of its content, is written beside its place and then renamed, so that several processes and sudden ends do no
-harm; a folder that cannot be written is no cache. The least recently used files go when the folder grows beyond
-``LIMIT`` bytes.
+checksum of its name and its content, is written beside its place and then renamed, so that several processes and sudden
+ends do no harm; a folder that cannot be written is no cache. The least recently used files go when the folder grows
+beyond ``LIMIT`` bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import os
 import pathlib
-import tempfile
+import secrets
 import time
 
 LIMIT = 256 << 20
@@ -39,12 +39,12 @@ def digest(key: str) -> str:
     return hashlib.blake2b(key.encode(), digest_size=24).hexdigest()
 
 
-def _checksum(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=_CHECKSUM).digest()
+def _checksum(name: str, content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_CHECKSUM, key=name.encode()).digest()
 
 
 def read(name: str) -> bytes | None:
-    """The content stored under a name; None where there is none or it is damaged."""
+    """The content stored under a name; None where there is none, or it is damaged or was stored under another one."""
     root = folder()
     if root is None:
         return None
@@ -54,7 +54,7 @@ def read(name: str) -> bytes | None:
     except OSError:
         return None
     content = data[:-_CHECKSUM]
-    if len(data) <= _CHECKSUM or data[-_CHECKSUM:] != _checksum(content):
+    if len(data) <= _CHECKSUM or data[-_CHECKSUM:] != _checksum(name, content):
         return None
     with contextlib.suppress(OSError):
         os.utime(path)
@@ -67,17 +67,14 @@ def write(name: str, content: bytes) -> None:
     root = folder()
     if root is None:
         return
-    temporary = None
+    temporary = root / f"{secrets.token_hex(16)}.new"
     try:
         root.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=root, suffix=".new")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content + _checksum(content))
-        os.replace(temporary, root / f"{name}.o")
+        temporary.write_bytes(content + _checksum(name, content))
+        temporary.replace(root / f"{name}.o")
     except OSError:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         return
     _written += 1
     if _written % _SWEEP_EVERY == 1:

@@ -1,20 +1,57 @@
-"""Machine code for the CPU that we run on, through LLVM."""
+"""Machine code for the CPU that we run on, through LLVM.
+
+Code is kept on disk under a name that all stands for that it depends on: the text that it is made of, the sources of
+what makes code of texts (``GENERATOR``), the processor, and the versions of LLVM.
+"""
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
+import pkgutil
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
 from arrax.codegen import cache
 
-VERSION = "1"  # changes whenever the same kernel gives other code
+GENERATOR = ("graph", "compiler", "codegen")  # the packages whose modules decide what code a text becomes
 
 lock = threading.RLock()
+
+
+def digest_of_modules(packages: Iterable[str]) -> str | None:
+    """A digest of the modules of some packages, as files or out of an archive; None where their loader hides them."""
+    digest = hashlib.blake2b(digest_size=16)
+    for package in packages:
+        spec = importlib.util.find_spec(package)
+        modules = list(pkgutil.iter_modules(spec.submodule_search_locations if spec else []))
+        contents = [_content(m.module_finder.find_spec(f"{package}.{m.name}", None)) for m in modules]
+        for module, content in zip(modules, contents, strict=True):
+            if content is None:
+                return None
+            digest.update(f"{package}.{module.name} {len(content)} ".encode() + content)
+        if not modules:
+            return None
+    return digest.hexdigest()
+
+
+def _content(module: ModuleSpec | None) -> bytes | None:
+    """The bytes of a module's source, or of its byte code where the source cannot be read."""
+    for path in (module.origin, module.cached) if module else ():
+        try:
+            return module.loader.get_data(path)  # type: ignore[union-attr]
+        except (AttributeError, OSError, TypeError):  # no such method, no such file, no path
+            continue
+    return None
+
+
+# at once: the files may be those of another version by the time when they are wanted
+_generator = digest_of_modules(f"arrax.{name}" for name in GENERATOR)
 
 
 def _lazily(name: str) -> ModuleType:
@@ -34,21 +71,34 @@ def _lazily(name: str) -> ModuleType:
 llvm: Any = _lazily("llvmlite.binding")
 
 
-def _target() -> tuple[Any, Any, str]:
+def _target() -> tuple[Any, Any]:
     with lock:  # what is loaded lazily must not be touched by two threads at once
         return _make_target()
 
 
+def _processor() -> tuple[str, str]:
+    """The name of the processor, and its features."""
+    return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+
+
 @functools.cache
-def _make_target() -> tuple[Any, Any, str]:
+def _make_target() -> tuple[Any, Any]:
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
+    cpu, features = _processor()
     machine = llvm.Target.from_default_triple().create_target_machine(
         cpu=cpu, features=features, opt=2, reloc="pic", codemodel="default", jit=True
     )
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    return machine, engine, f"{VERSION} {sys.modules['llvmlite'].__version__} {machine.triple} {cpu} {features}"
+    return machine, engine
+
+
+@functools.cache
+def _identity() -> str:
+    """What machine code depends on beside its text."""
+    with lock:
+        versions = (sys.modules["llvmlite"].__version__, *llvm.llvm_version_info)
+        return repr((_generator, versions, llvm.get_default_triple(), *_processor()))
 
 
 def _optimise(module: Any, machine: Any) -> None:
@@ -67,7 +117,7 @@ def _optimise(module: Any, machine: Any) -> None:
 
 
 def _optimised(text: str) -> tuple[Any, Any]:
-    machine, _, _ = _target()
+    machine, _ = _target()
     module = llvm.parse_assembly(text)
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)
@@ -93,14 +143,14 @@ def assembly(text: str) -> str:
 def load(object_code: bytes, name: str) -> int:
     """Makes object code executable; the address of one of its functions."""
     with lock:
-        _, engine, _ = _target()
+        _, engine = _target()
         engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
         engine.finalize_object()
         return engine.get_function_address(name)
 
 
 def _name(key: str) -> tuple[str, str]:
-    digest = cache.digest(key + _target()[2])
+    digest = cache.digest(f"{_identity()}\n{key}")
     return digest, f"arrax_{digest[:32]}"
 
 
@@ -110,10 +160,11 @@ def function(key: str, generate: Callable[[str], str]) -> int:
     ``key`` is all that the function depends on but for the machine.
     """
     digest, name = _name(key)
-    object_code = cache.read(digest)
+    object_code = cache.read(digest) if _generator else None
     if object_code is None:
         object_code = build(generate(name))
-        cache.write(digest, object_code)
+        if _generator:
+            cache.write(digest, object_code)
     return load(object_code, name)
 
 
