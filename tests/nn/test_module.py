@@ -93,8 +93,64 @@ def test_attributes():
         hash(module)
 
 
+def with_descriptors(mx, nn):
+    """A module whose class has descriptors under the names that are assigned."""
+
+    class Unset:
+        def __get__(self, module, owner=None):
+            if module is None:
+                return self
+            raise AttributeError("unset")
+
+    class Described(nn.Module):
+        __slots__ = ("slot",)
+        plain = Unset()
+
+        @property
+        def broken(self):
+            return self.missing
+
+        @property
+        def refusing(self):
+            raise ValueError("not now")
+
+        @property
+        def settable(self):
+            return self._kept
+
+        @settable.setter
+        def settable(self, value):
+            self._kept = value
+
+    return Described()
+
+
+@pytest.mark.parametrize("name", ["slot", "plain", "broken", "refusing", "settable"])
+def test_an_attribute_that_the_class_cannot_give_is_state(oracle, name):
+    def seen(mx, nn):
+        module, log = with_descriptors(mx, nn), []
+        for value in (mx.ones((2,)), [mx.ones((1,))], {"a": nn.Linear(1, 1)}, (1, 2)):
+            for act in (lambda v=value: setattr(module, name, v), lambda: type(getattr(module, name)).__name__):
+                try:
+                    log.append(act())
+                except (AttributeError, ValueError) as error:
+                    log.append(type(error).__name__)
+            log.append(list(module))
+        try:
+            delattr(module, name)
+        except AttributeError:
+            log.append("no such attribute")
+        return [*log, list(module)]
+
+    assert seen(mx, nn) == seen(oracle.core, oracle.nn)
+
+
 def test_properties():
     class Doubling(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self._x = mx.array(0)
+
         @property
         def x(self):
             return self._x
@@ -289,6 +345,18 @@ def test_load_weights_from_a_list(oracle):
         layer.load_weights([("bias", weight), ("unknown", bias)], strict=False)
         assert layer.bias is weight
         layer.load_weights([], strict=False)
+
+
+@pytest.mark.parametrize("names", [["weight"], [], ["weight", "bias", "b", "a"], ["weight", "biases"]])
+def test_weights_that_do_not_fit_are_named_in_the_words_of_mlx(oracle, names):
+    def words(mx, nn, given):
+        with pytest.raises(ValueError) as caught:
+            nn.Linear(2, 3).load_weights([(name, mx.ones((3, 2))) for name in given])
+        return " ".join(str(caught.value).removeprefix("[load_weights] ").split())
+
+    assert words(mx, nn, names) == words(oracle.core, oracle.nn, names)
+    wrong_shape = words(mx, nn, ["weight", "bias"])
+    assert wrong_shape.removesuffix(".") == words(oracle.core, oracle.nn, ["weight", "bias"])
 
 
 @pytest.mark.parametrize("suffix", ["npz", "safetensors"])

@@ -75,6 +75,9 @@ class Module(dict):
         elif not hasattr(type(self), key):
             self.__dict__.pop(key, None)
             self[key] = val
+        elif key in self or not hasattr(self, key):
+            # A property, or another descriptor, that has nothing to give: reading falls back on the item.
+            self[key] = val
         elif isinstance(getattr(type(self), key), property):
             super().__setattr__(key, val)
         else:
@@ -457,12 +460,18 @@ def _update_modules(destination: Any, new: Any, strict: bool) -> None:
 
 
 def _check_weights(new: dict[str, Any], current: dict[str, mx.array]) -> None:
+    # Programs match the words that MLX has for these two.
     if extra := sorted(new.keys() - current.keys()):
-        raise ValueError(f"[load_weights] received {len(extra)} parameters that the model lacks: {', '.join(extra)}.")
+        raise ValueError(f"[load_weights] Received {len(extra)} parameters not in model: {', '.join(extra)}.")
     if missing := sorted(current.keys() - new.keys()):
-        raise ValueError(f"[load_weights] {len(missing)} parameters are missing: {', '.join(missing)}.")
+        raise ValueError(f"[load_weights] Missing {len(missing)} parameters: {', '.join(missing)}.")
     for name, value in current.items():
         if not isinstance(new[name], mx.array):
-            raise ValueError(f"[load_weights] {name} must be an array but is a {type(new[name]).__name__}.")
+            raise ValueError(
+                f"[load_weights] Expected mx.array but received {type(new[name]).__name__} for parameter {name}."
+            )
         if new[name].shape != value.shape:
-            raise ValueError(f"[load_weights] {name} must have shape {value.shape} but has {new[name].shape}.")
+            raise ValueError(
+                f"[load_weights] Expected shape {value.shape} but received shape {new[name].shape} "
+                f"for parameter {name}."
+            )
