@@ -496,7 +496,7 @@ PAGES = (
         "functions as they are.",
         (
             Section("Explaining", "explain", module="arrax"),
-            Section("The name mlx", "alias.install alias.uninstall alias.installed", module="arrax"),
+            Section("The name mlx", "alias.install alias.uninstall alias.installed alias.inherit", module="arrax"),
         ),
     ),
 )  # fmt: skip

@@ -37,17 +37,17 @@ def program(tmp_path: Path) -> Path:
 def test_run_a_script_with_its_arguments(program: Path, tmp_path: Path) -> None:
     words = ["-m", "--steps", "3", "--", "x", "--help"]
     out = run("run", "inner/show.py", *words, cwd=tmp_path)
-    assert out.strip() == f"__main__|{['inner/show.py', *words]}|arrax|{program.parent}"
+    assert out.strip() == f"__main__|{['inner/show.py', *words]}|mlx|{program.parent}"
 
 
 def test_run_a_module_with_its_arguments(program: Path, tmp_path: Path) -> None:
     out = run("run", "-m", "inner.show", "--steps", "3", cwd=tmp_path)
-    assert out.strip() == f"__main__|{[str(program), '--steps', '3']}|arrax|{tmp_path}"
+    assert out.strip() == f"__main__|{[str(program), '--steps', '3']}|mlx|{tmp_path}"
 
 
 def test_run_a_folder(program: Path, tmp_path: Path) -> None:
     program.rename(program.with_name("__main__.py"))
-    assert run("run", "inner", "a", cwd=tmp_path).startswith("__main__|['inner', 'a']|arrax|")
+    assert run("run", "inner", "a", cwd=tmp_path).startswith("__main__|['inner', 'a']|mlx|")
 
 
 def test_the_safe_path_is_left_alone(program: Path) -> None:

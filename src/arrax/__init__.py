@@ -20,7 +20,7 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"arrax.{name}")
     if name == "explain":
         return importlib.import_module("arrax.explanation").explain
-    raise AttributeError(f"module 'arrax' has no attribute {name!r}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

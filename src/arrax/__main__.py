@@ -29,6 +29,7 @@ PACKAGES = ("numpy", "scipy", "llvmlite", "ml_dtypes", "scipy-openblas32", "safe
 def run_script(path: str, arguments: Sequence[str]) -> None:
     """Run a file, or a folder with a `__main__.py`, as `python path arguments` would, with MLX being Arrax."""
     alias.install()
+    alias.inherit()
     sys.argv = [path, *arguments]
     if Path(path).is_file() and not sys.flags.safe_path:
         sys.path[0] = str(Path(path).resolve().parent)
@@ -38,6 +39,7 @@ def run_script(path: str, arguments: Sequence[str]) -> None:
 def run_module(name: str, arguments: Sequence[str]) -> None:
     """Run a module as `python -m name arguments` would, with MLX being Arrax."""
     alias.install()
+    alias.inherit()
     sys.argv = [name, *arguments]
     if not sys.flags.safe_path:
         sys.path[0] = os.getcwd()

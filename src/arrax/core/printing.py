@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import reprlib
+from array import array as machine_array
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,17 @@ import numpy as np
 from arrax.graph.dtypes import Dtype, bfloat16, bool_
 
 _EDGE = 3  # how many elements are shown at both ends of a long axis
+
+
+_repr_machine_array = reprlib.Repr.repr_array
+
+
+def _repr_array(self: reprlib.Repr, x: Any, level: int) -> str:
+    """What `reprlib`, and so pytest, calls for every type of the name ``array``."""
+    return _repr_machine_array(self, x, level) if isinstance(x, machine_array) else self.repr_instance(x, level)
+
+
+reprlib.Repr.repr_array = _repr_array  # type: ignore[method-assign]
 
 
 class PrintOptions:

@@ -24,6 +24,7 @@ class Dtype:
     """
 
     __slots__ = ("category", "code", "compute", "index", "name", "np", "size")
+    __module__ = "arrax.core"  # where programs find it
 
     def __init__(self, name: str, category: int, numpy_type: type) -> None:
         self.name = name
@@ -55,7 +56,7 @@ class Dtype:
         return self.category in (_UNSIGNED, _SIGNED)
 
     def __repr__(self) -> str:
-        return f"arrax.core.{self.name}"
+        return f"{type(self).__module__}.{self.name}"
 
     def __reduce__(self) -> tuple:
         return (dtype_named, (self.name,))
