@@ -399,6 +399,45 @@ def test_failures_are_those_of_one_request(engine: Engine, folder: Path, monkeyp
     assert ask([5, 6]).all() == expected
 
 
+def test_a_request_that_cannot_begin(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: object, *args: object) -> None:
+        raise MemoryError("none left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("arrax.llm.engine.TextStream.__init__", refuse)
+        engine.submit(Job([1, 2], found := Collected(), max_tokens=3))
+        assert found.all() == ("MemoryError: none left", "error")
+    engine.submit(Job([1, 2], found := Collected(), max_tokens=3))
+    assert found.all()[1] == "length"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_nobody_waits_for_an_engine_that_has_failed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that run, those that wait and those that come later are told."""
+    engine = Engine(load_checkpoint(folder), Tokenizer(folder / "tokenizer.json"), batch=1)
+    come = threading.Event()
+    wait = Engine._wait
+
+    def broken(self: Engine) -> bool:
+        if self._answers:
+            assert come.wait(60)
+            raise KeyError("broken")
+        return wait(self)
+
+    monkeypatch.setattr(Engine, "_wait", broken)
+    found = [Collected(), Collected()]
+    for collected in found:
+        engine.submit(Job([1, 2], collected, max_tokens=1000))
+    come.set()
+    for collected in found:
+        assert collected.all()[1] == "error"
+        assert collected.pieces[-1].text == "KeyError: 'broken'"
+    engine._thread.join(60)
+    with pytest.raises(RuntimeError, match="broken"):
+        engine.submit(Job([1, 2], Collected()))
+    engine.close()
+
+
 def test_a_full_queue_and_the_end(folder: Path) -> None:
     engine = Engine(load_checkpoint(folder), Tokenizer(folder / "tokenizer.json"), batch=2)
     found: list[Collected] = []

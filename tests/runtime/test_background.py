@@ -223,6 +223,80 @@ def test_failures_are_those_of_who_wants_the_data(monkeypatch: pytest.MonkeyPatc
     np.testing.assert_array_equal(y, np.sort(values))
 
 
+def singular() -> mx.array:
+    return mx.linalg.inv(mx.zeros((30, 30)))
+
+
+def test_failures_surface_at_synchronize() -> None:
+    mx.async_eval(y := singular())
+    assert (mx.ones(3) + 1).tolist() == [2, 2, 2]  # nobody else's business
+    with pytest.raises(RuntimeError, match="Singular"):
+        mx.synchronize()
+    mx.synchronize()  # that has been told
+    with pytest.raises(RuntimeError, match="Singular"):
+        mx.eval(y + 1)
+    mx.synchronize()
+
+
+def test_failures_are_those_of_a_stream() -> None:
+    failing, other = mx.new_stream(mx.cpu), mx.new_stream(mx.cpu)
+    x, values = large()
+    with mx.stream(failing):
+        mx.async_eval(singular())
+    executor._jobs[-1].future.exception()
+    mx.eval(mx.sin(x))  # whoever evaluates next ends it
+    assert not executor._jobs
+    with mx.stream(other):
+        mx.async_eval(y := mx.sort(x))
+    mx.synchronize(other)
+    np.testing.assert_array_equal(y, np.sort(values))
+    with pytest.raises(RuntimeError, match="Singular"):
+        mx.synchronize(failing)
+    mx.synchronize()
+
+
+def test_a_failure_is_told_once() -> None:
+    """Whoever wants the data does the work again, and is told what then fails."""
+    for between in (lambda: None, lambda: mx.eval(mx.ones(30) + 1)):
+        mx.async_eval(y := singular())
+        between()
+        with pytest.raises(RuntimeError, match="Singular"):
+            mx.eval(y.T * 2)
+        mx.synchronize()
+
+
+def test_a_failure_keeps_no_data() -> None:
+    mx.synchronize()
+    before = mx.get_active_memory()
+    x = mx.zeros((700, 700)) + 0.0
+    mx.eval(x)
+    mx.async_eval(mx.linalg.inv(x))
+    del x
+    executor._jobs[-1].future.exception()
+    assert (mx.ones(30) + 1)[0].item() == 2
+    assert mx.get_active_memory() < before + 700 * 700 * 4
+    with pytest.raises(RuntimeError, match="Singular"):
+        mx.synchronize()
+
+
+@pytest.mark.parametrize("look", (mx.eval, np.array, lambda y: y.tolist(), lambda y: mx.eval(y + 1)))
+def test_a_failure_of_what_has_been_handed_out(monkeypatch: pytest.MonkeyPatch, look) -> None:
+    """It never fails; were it to, nobody would take what is in the memory for data."""
+
+    def failing(self: Run) -> list:
+        raise MemoryError("none left")
+
+    x, _ = large()
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "__call__", failing)
+        mx.async_eval(y := mx.exp(x))
+        assert y._node.buffer is not None
+        with pytest.raises(MemoryError, match="none left"):
+            look(y)
+    with pytest.raises(MemoryError, match="none left"):
+        mx.synchronize()
+
+
 def test_inside_of_a_transform_it_is_done_at_once() -> None:
     def f(x: mx.array) -> mx.array:
         y = mx.square(x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -98,6 +99,37 @@ def test_a_cache_grows_in_place() -> None:
         values[..., t, :] = t
         np.testing.assert_allclose(total, values[..., : t + 1, :].sum(2), rtol=1e-5)
         assert written_over(cache, before)
+
+
+def test_tasks_without_copies_are_not_kept_for_ever() -> None:
+    """Six arrays that are overwritten, and each of the 64 choices of who gives its memory, again and again."""
+    step = mx.compile(lambda *arrays: [update(x, float(k)) for k, x in enumerate(arrays)])
+
+    def update(x: mx.array, value: float) -> mx.array:
+        x[3] = value
+        return x
+
+    def round_of_choices() -> None:
+        for choice in range(64):
+            arrays = [fresh(8, 32)[0] for _ in range(6)]
+            held = [x for k, x in enumerate(arrays) if choice >> k & 1]
+            places = [address(x) for x in arrays]
+            results = step(*arrays)
+            arrays.clear()
+            for k, y in enumerate(results):
+                assert written_over(y, places[k]) != bool(choice >> k & 1)
+                assert (y[3, 5].item(), y.shape) == (k, (8, 32))
+            del held
+
+    round_of_choices()
+    tracemalloc.start()
+    round_of_choices()
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(3):
+        round_of_choices()
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 10_000
 
 
 def test_state_of_a_compiled_step() -> None:

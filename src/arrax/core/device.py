@@ -15,7 +15,7 @@ import platform
 import threading
 from typing import Any
 
-from arrax.runtime.executor import settle
+from arrax.runtime import executor
 
 
 class DeviceType(enum.Enum):
@@ -257,9 +257,10 @@ def current_stream() -> int:
 def synchronize(stream: Stream | ThreadLocalStream | Device | DeviceType | None = None) -> None:
     """Waits until the work of a stream is done: what ``async_eval`` started. Without a stream it is that of all.
 
-    Raises TypeError for what is neither a stream nor a device, ValueError for a device that does not exist.
+    Raises what has failed of that, the first error of a stream; TypeError for what is neither a stream nor a device,
+    ValueError for a device that does not exist.
     """
     check_stream("synchronize", stream)
     if isinstance(stream, ThreadLocalStream):
         stream = stream._stream()
-    settle(stream.index if isinstance(stream, Stream) else None)
+    executor.synchronize(stream.index if isinstance(stream, Stream) else None)

@@ -134,6 +134,7 @@ class Engine:
         self._reading: deque[Text] = deque()
         self._changed = threading.Condition()
         self._closing = False
+        self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="arrax-engine", daemon=True)
         self._thread.start()
 
@@ -143,6 +144,7 @@ class Engine:
         Raises:
             ValueError: if one of its arguments is out of range.
             queue.Full: if too many are waiting.
+            RuntimeError: if the thread has failed.
         """
         check_request(self._checkpoint.model, job.prompt, job.max_tokens, job.temperature, job.top_p)
         if len(job.prompt) >= self._longest:
@@ -150,6 +152,10 @@ class Engine:
                 f"[serve] expected a prompt of less than {self._longest} tokens, got {len(job.prompt)}: shorten it"
             )
         with self._changed:
+            if self._failure is not None:
+                raise RuntimeError(
+                    f"[serve] expected the engine to run, got {_described(self._failure)}: start the server again"
+                ) from self._failure
             if len(self._waiting) >= MOST_WAITING or self._closing:
                 raise queue.Full
             self._waiting.append(job)
@@ -163,14 +169,22 @@ class Engine:
         self._thread.join()
 
     def _run(self) -> None:
-        while self._wait():
-            while (job := self._next()) is not None:
-                self._begin(job)
-            self._read()
-            self._decode()
-        counts = {answer.job: answer.text.count for answer in self._answers.values()}
-        for job in [*counts, *self._waiting]:
-            _send(job, Piece("the server is closing", counts.get(job, 0), "closed"))
+        text, reason = "the server is closing", "closed"
+        try:
+            while self._wait():
+                while (job := self._next()) is not None:
+                    self._begin(job)
+                self._read()
+                self._decode()
+        except BaseException as error:
+            text, reason = _described(error), "error"
+            with self._changed:  # from here on there are no new requests
+                self._failure = error
+            raise
+        finally:
+            counts = {answer.job: answer.text.count for answer in self._answers.values()}
+            for job in [*counts, *self._waiting]:
+                _send(job, Piece(text, counts.get(job, 0), reason))
 
     def _wait(self) -> bool:
         """Let those go that are cancelled, and wait for others if there are none; return whether to go on."""
@@ -197,15 +211,20 @@ class Engine:
         return min(job.max_tokens, self._longest - len(job.prompt))
 
     def _begin(self, job: Job) -> None:
-        text = Text(
-            job.prompt,
-            max_tokens=self._most_tokens(job),
-            temperature=job.temperature,
-            top_p=job.top_p,
-            seed=job.seed,
-            stop=self._checkpoint.stop,
-        )
-        self._answers[text] = Answer(job, text, self._tokenizer)
+        try:
+            text = Text(
+                job.prompt,
+                max_tokens=self._most_tokens(job),
+                temperature=job.temperature,
+                top_p=job.top_p,
+                seed=job.seed,
+                stop=self._checkpoint.stop,
+            )
+            answer = Answer(job, text, self._tokenizer)
+        except Exception as error:
+            _send(job, Piece(_described(error), 0, "error"))
+            return
+        self._answers[text] = answer
         self._reading.append(text)
 
     def _read(self) -> None:
@@ -256,8 +275,12 @@ class Engine:
         self._batch.remove(answer.text)
 
 
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
 def _failure(error: Exception, text: Text) -> Piece:
-    return Piece(f"{type(error).__name__}: {error}", text.count, "error")
+    return Piece(_described(error), text.count, "error")
 
 
 def _send(job: Job, piece: Piece) -> None:

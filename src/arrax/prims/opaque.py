@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import threading
 from collections.abc import Callable
 
@@ -60,16 +59,27 @@ def _argsort_rows(a: np.ndarray, out: np.ndarray) -> None:
 def _in_parallel(
     work: Callable[[np.ndarray, np.ndarray], None], rows: np.ndarray, out: np.ndarray, workers: int
 ) -> None:
-    """Does the work on all rows in several threads: NumPy sorts without Python's lock."""
-    edges = [len(rows) * i // workers for i in range(workers + 1)]
-    others = [threading.Thread(target=work, args=(rows[a:b], out[a:b])) for a, b in itertools.pairwise(edges[1:])]
-    for thread in others:
+    """Does the work on all rows in several threads: NumPy sorts without Python's lock.
+
+    After Ctrl-C threads may still be at work: the arrays keep the memory until these have ended.
+    """
+    failures: list[BaseException] = []
+
+    def part(some: np.ndarray, place: np.ndarray) -> None:
+        try:
+            work(some, place)
+        except BaseException as error:
+            failures.append(error)
+
+    first, *others = zip(np.array_split(rows, workers), np.array_split(out, workers), strict=True)
+    helpers = [threading.Thread(target=part, args=other) for other in others]
+    for thread in helpers:
         thread.start()
-    try:
-        work(rows[: edges[1]], out[: edges[1]])
-    finally:  # also after Ctrl-C: nobody may write into memory that has been given back
-        for thread in others:
-            thread.join()
+    work(*first)
+    for thread in helpers:
+        thread.join()
+    if failures:
+        raise failures[0]
 
 
 _SORT, _ARGSORT = functools.partial(_in_parallel, _sort_rows), functools.partial(_in_parallel, _argsort_rows)

@@ -2,14 +2,19 @@
 
 An operand of half precision is widened tile by tile, into memory that stays in the cache: the whole of it in float32
 would take twice the memory, and the time to write and to read it.
+
+LAPACK is NumPy's, which brings an OpenBLAS of its own; how many threads that starts is bounded here (``restrained``).
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import importlib
 import os
+import threading
+from collections.abc import Callable, Iterator
 
 from arrax.codegen import cpu
 from arrax.graph.dtypes import Dtype, float16, float32
@@ -219,6 +224,69 @@ def _library() -> ctypes.CDLL:
     library = ctypes.CDLL(os.path.join(folder, names[0]))
     library.scipy_openblas_set_num_threads(1)
     return library
+
+
+# --- threads of libraries ---------------------------------------------------------------------------------------------
+@functools.cache
+def _libraries() -> list[tuple[Callable[[], int], Callable[[int], None]]]:
+    """Of each OpenBLAS in the process the functions that tell and that set how many threads it uses."""
+    try:
+        with open("/proc/self/maps") as maps:
+            paths = {line.split(maxsplit=5)[-1].rstrip("\n") for line in maps if "openblas" in line}
+    except OSError:  # another system
+        return []
+    found = []
+    for path in paths:
+        with contextlib.suppress(OSError):
+            library = ctypes.CDLL(path)
+            for form in ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}"):
+                names = [form.format(name) for name in ("get_num_threads", "set_num_threads")]
+                if all(hasattr(library, name) for name in names):
+                    get, set_ = (getattr(library, name) for name in names)
+                    found.append((get, set_))
+                    break
+    return found
+
+
+_lock = threading.Lock()
+_inside = 0  # threads that are in ``restrained``
+_before: list[int] = []
+
+
+@contextlib.contextmanager
+def restrained(most: int) -> Iterator[None]:
+    """A context in which OpenBLAS uses at most so many threads of its own; the number of the first one to enter holds.
+
+    Their threads wait for each other without rest: where others want the cores as well that takes a hundred times as
+    long. The number belongs to the process, and is as it was when the last one has left the context.
+    """
+    global _inside, _before
+    with _lock:
+        if not _inside:
+            _before = [get() for get, _ in _libraries()]
+            for (_, set_), n in zip(_libraries(), _before, strict=True):
+                set_(min(n, most))
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if not _inside:
+                for (_, set_), n in zip(_libraries(), _before, strict=True):
+                    set_(n)
+
+
+def _in_child() -> None:
+    global _lock, _inside
+    _lock, _inside = threading.Lock(), 0  # those inside are in the parent
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
+
+
+# --- products ---------------------------------------------------------------------------------------------------------
 
 
 def _widening(dtype: Dtype) -> str:

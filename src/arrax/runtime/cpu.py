@@ -43,6 +43,7 @@ WIDENED = 1 << 22  # bytes of a tile of an operand that is widened
 KERNELS = 4096
 STREAM = 24 << 20  # bytes that a task moves from which on what it writes had better not go through the caches
 ROWS = 1 << 15  # elements that are worth a thread in a library's work
+FACTORISED = 1 << 27  # multiplications with a matrix that are worth one in LAPACK
 _START = operator.itemgetter(0)
 Row = tuple[int, int, int, int]  # a native task: function, arguments, iterations, iterations at a time
 # A word of a scalar: position in the recorded graph, or -1; type, part; the bits where the compiler made it
@@ -50,6 +51,9 @@ Scalar = tuple[int, Dtype, int, int]
 NOTHING: Row = (0, 0, 0, 0)
 STEADY = 1 << 20  # bytes of an intermediate array up to which its place is a little wider than it is
 VARIANTS = 16  # of a bound plan's tasks, without the copies that donations save
+Tasks = tuple[int, int, np.ndarray]  # where native tasks are, how many, and the array that holds them
+# What one native call does, or a library: with a table, and what owns the memory whose addresses are in it
+Segment = Tasks | Callable[[array, object], None]
 
 _functions: OrderedDict[str, tuple[int, Kernel]] = OrderedDict()
 
@@ -139,21 +143,21 @@ class Bound:
 
     def _donations(self, data: list[int], taken: dict[int, int]) -> list[tuple[int, int, Pair]]:
         """Those of the plan. (There are none where a library has a part: were it to fail, the input would be lost.)"""
-        if len(self.segments) != 1 or not isinstance(self.segments[0], tuple):
+        if not self._copies:
             return []
         place = {i: k for k, i in enumerate(data)}
         return [(place[i], taken[o], (i, o)) for i, o in self.plan.donations if i in place and o in taken]
 
-    def without_copies(self, donated: Collection[Pair]) -> list:
+    def without_copies(self, donated: Collection[Pair]) -> list[Segment]:
         """The segments without the tasks that donations make needless."""
         needless = frozenset(p for p in donated if p in self._copies)
         if not needless:
             return self.segments
         found = self._variants.get(needless)
         if found is None:
-            rows = np.array([r for r, p in zip(self._rows[0], self._copies, strict=True) if p not in needless])
-            self._rows.append(rows)
-            found = [(rows.ctypes.data, len(rows))]
+            (tasks,) = self.segments
+            assert isinstance(tasks, tuple)
+            found = [_tasks([r for r, p in zip(tasks[2], self._copies, strict=True) if p not in needless])]
             if len(self._variants) < VARIANTS:
                 self._variants[needless] = found
         return found
@@ -235,9 +239,8 @@ class Bound:
 
     # --- tasks --------------------------------------------------------------------------------------------------------
     def _build(self, recorded: Sequence[Node]) -> None:
-        self.segments: list[tuple[int, int] | Callable[[array], None]] = []
-        self._rows: list[np.ndarray] = []
-        self._copies: list[Pair | None] = []
+        self.segments: list[Segment] = []
+        self._copies: list[Pair | None] = []  # for each task the donation that makes it needless, where all are native
         self._launched: list[list[list[Step]]] = []
         self._launches: list[_Launch | None] = []
         pending: list[tuple[_Launch, Pair | None]] = []
@@ -255,6 +258,8 @@ class Bound:
             if launch.steps:
                 pending.append((launch, self.plan.copies[stage[0]]))
         self._close(pending)
+        if len(self.segments) == 1 and pending:
+            self._copies = [copy for _, copy in pending]
 
     def _launch(self, number: int, stage: range) -> _Launch:
         like = self._like
@@ -289,11 +294,8 @@ class Bound:
 
     def _close(self, launches: list[tuple[_Launch, Pair | None]]) -> None:
         if launches:
-            self._copies = [copy for _, copy in launches]  # of the last segment
             self._launched.append([launch.steps for launch, _ in launches])
-            block = np.array([launch.row for launch, _ in launches], np.int64)
-            self._rows.append(block)
-            self.segments.append((block.ctypes.data, len(launches)))
+            self.segments.append(_tasks([launch.row for launch, _ in launches]))
 
     def labels(self) -> list[list[str]]:
         """For each segment what its tasks do, for people."""
@@ -414,7 +416,7 @@ class Bound:
         )
         return loop, self._keep(words), total, piece
 
-    def _library(self, step: Library, params: tuple) -> Callable[[array], None]:
+    def _library(self, step: Library, params: tuple) -> Callable[[array, object], None]:
         node = self.plan.order[step.node]
         shape, dtype = self.shape(step.node), node.dtype
         sources = [(self._place[self.plan.root(i)], self.shape(i), self.plan.order[i].dtype) for i in step.inputs]
@@ -423,18 +425,21 @@ class Bound:
         # other kinds are left to the reference for their types
         by_rows = node.prim.lower(params, len(shape)) if node.prim.kind == "opaque" and node.prim.lower else None
 
-        def run(table: array) -> None:
+        def run(table: array, owner: object) -> None:
             arrays = [
-                _scalar(table, place.slot, d) if place.slot > arena_slot else _view(table, place, s, d)
+                _scalar(table, place.slot, d) if place.slot > arena_slot else _view(table, place, s, d, owner)
                 for place, s, d in sources
             ]
-            out = _view(table, target, shape, dtype, writable=True)
+            out = _view(table, target, shape, dtype, owner, writable=True)
             if by_rows is not None:
                 rows = math.prod(shape[:-1])
                 workers = min(threads.count(), rows, -(-arrays[0].size // ROWS))
                 by_rows(arrays[0].reshape(rows, -1), out.reshape(rows, -1), workers)
             else:
-                out[...] = reference(params, shape, dtype, *arrays)
+                matrices = [a.shape[-2:] for a in arrays if a.ndim > 1]
+                work = max([m * n * min(m, n) for m, n in matrices], default=0)
+                with blas.restrained(min(threads.count(), 1 + work // FACTORISED)):
+                    out[...] = reference(params, shape, dtype, *arrays)
 
         return run
 
@@ -512,6 +517,11 @@ class BoundCall:
         return run
 
 
+def _tasks(rows: Sequence[Row]) -> Tasks:
+    block = np.array(rows, np.int64).reshape(-1, 4)
+    return block.ctypes.data, len(block), block
+
+
 def _is_alone(node: Node) -> bool:
     """Whether nothing but the node, and what runs in the background, refers to its buffer."""
     return sys.getrefcount(node.buffer) == ALONE + (held[id(node.buffer)] if held else 0)
@@ -538,5 +548,7 @@ def _scalar(table: array, slot: int, dtype: Dtype) -> np.ndarray:
     return np.array(words, np.int64).view(dtype.compute.np)[0].astype(dtype.np)
 
 
-def _view(table: array, place: _Memory, shape: tuple, dtype: Dtype, *, writable: bool = False) -> np.ndarray:
-    return as_numpy(Buffer(table[place.slot] + place.offset, 0, None), shape, dtype, writable=writable)
+def _view(
+    table: array, place: _Memory, shape: tuple, dtype: Dtype, owner: object, *, writable: bool = False
+) -> np.ndarray:
+    return as_numpy(Buffer(table[place.slot] + place.offset, 0, owner), shape, dtype, writable=writable)

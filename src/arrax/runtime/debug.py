@@ -22,8 +22,8 @@ level = int(_chosen) if _chosen.isdigit() else 1
 ROW = 32  # bytes of a task
 
 
-def run(bound: Bound, table: array) -> None:
-    """Runs a plan task by task."""
+def run(bound: Bound, table: array, owner: object) -> None:
+    """Runs a plan task by task, on memory that the owner keeps."""
     address = table.buffer_info()[0]
     workers = threads.pool()
     every = bound.labels()
@@ -33,6 +33,6 @@ def run(bound: Bound, table: array) -> None:
             if isinstance(segment, tuple):
                 workers.run(workers.address, segment[0] + i * ROW, 1, address, 0)
             else:
-                segment(table)
+                segment(table, owner)
             print(f"{(time.perf_counter() - start) * 1e6:10.1f} us  {label}", file=sys.stderr)
     print(f"{'':10}     {sum(map(len, every))} tasks, {bound.arena} bytes between them", file=sys.stderr)

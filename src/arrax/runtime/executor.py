@@ -55,6 +55,8 @@ class _Job(NamedTuple):
 
 
 _jobs: list[_Job] = []  # in the order in which they were started
+# By stream, the first failure of its jobs that nobody has been told of, and the numbers of the nodes not computed
+_failures: dict[int, tuple[BaseException, frozenset[int]]] = {}
 _background: ThreadPoolExecutor | None = None
 
 
@@ -74,6 +76,7 @@ def _after_fork() -> None:
 def _in_child() -> None:
     global _background
     _background = None  # its thread is the parent's
+    _failures.clear()
     _after_fork()
 
 
@@ -146,7 +149,8 @@ def evaluate_later(outputs: list[Node], stream: int = 0) -> None:
     The graphs of one stream run one after the other, those of several streams at the same time; a graph that needs the
     results of another one starts when that has ended. The nodes have their buffers at once: the next graph is made
     ready while this one runs. Where a library has a part they get them when somebody wants data, since that may fail:
-    the graph stays as it was then, and fails again for those who want its data.
+    the graph stays as it was then, and who wants its data does the work again; if nobody has, ``synchronize`` raises
+    what has failed.
     """
     global _background
     if tracing.depth or debug.level:
@@ -186,7 +190,7 @@ def _forget(job: _Job) -> None:
     """
     if _lock.acquire(blocking=False):
         try:
-            if job in _jobs:
+            if job in _jobs and job.future.exception() is None:
                 _end([job])
         finally:
             _lock.release()
@@ -218,6 +222,10 @@ def _pending(outputs: list[Node]) -> list[Node]:
         _end([job for job in _jobs if job.future.done()])
         if any(job.wanted for job in _jobs):
             _settle_behind(outputs)
+    if _failures:
+        again = {n.number for n in needed(outputs)}  # what fails once more is raised then
+        for stream in [s for s, (_, failed) in _failures.items() if not failed.isdisjoint(again)]:
+            del _failures[stream]
     return [n for n in outputs if n.buffer is None]
 
 
@@ -230,6 +238,16 @@ def settle(stream: int | None = None) -> None:
     """Waits for what runs in the background, on all streams or on one, and hands out its results."""
     with _lock:
         _end([job for job in _jobs if stream is None or job.stream == stream])
+
+
+def synchronize(stream: int | None = None) -> None:
+    """The same; raises what has failed since the last time."""
+    with _lock:
+        settle(stream)
+        failed = [s for s in _failures if stream is None or s == stream]
+        failures = [_failures.pop(s)[0] for s in failed]
+    if failures:
+        raise failures[0]
 
 
 def _settle_behind(outputs: list[Node]) -> None:
@@ -254,10 +272,16 @@ def _settle_behind(outputs: list[Node]) -> None:
 
 def _end(jobs: list[_Job]) -> None:
     for job in jobs:
-        if job.future.exception() is None and job.wanted:  # the first waits
+        error = job.future.exception()  # waits
+        if error is not None:
+            nodes = (*job.wanted, *(n for n, _ in job.shown))
+            _failures.setdefault(job.stream, (error, frozenset(n.number for n in nodes)))
+        elif job.wanted:
             _hand_out(job.run, job.wanted, job.shown)
         job.run.release()  # the thread may not have let go of it yet
         _jobs.remove(job)  # not before: what is interrupted is done again
+        if error is not None and not job.wanted:
+            raise error  # which native code has never done: the results have been handed out
 
 
 def _hand_out(run: Run | _Computed, wanted: list[Node], shown: list[tuple[Node, Node]]) -> None:

@@ -127,7 +127,7 @@ class Run:
         table = self._table
         workers = threads.pool()
         if debug.level:
-            debug.run(self._bound, table)
+            debug.run(self._bound, table, self)
             return self.results
         address = table.buffer_info()[0]
         spared = workers.spare if self.in_background else 0
@@ -135,7 +135,7 @@ class Run:
             if isinstance(segment, tuple):
                 workers.run(workers.address, segment[0], segment[1], address, spared)
             else:
-                segment(table)
+                segment(table, self)
         return self.results
 
 
