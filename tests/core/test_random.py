@@ -64,6 +64,36 @@ def test_uniform_is_below_one():
         assert of(x).min() >= 0
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_uniform_numbers_are_below_their_bound(dtype):
+    """Where MLX rounds up to it, in percents of the numbers of half precision, they are the next below."""
+    for low, high in ((1, 2), (5, 5.5), (-3, -2), (-1.0, 0.0), (0.0, float("inf")), (0.1, 0.7), (2, 1), (1, 1)):
+        bounds = [(low, high)]
+        if dtype != "float32":
+            bounds.append((mx.array(float(low)), mx.array([high] * 2, dtype=mx.float32)))
+        for a, b in bounds:
+            x = of(mx.random.uniform(a, b, (50_000, 2), getattr(mx, dtype), mx.random.key(1)))
+            theirs = of(oracle.random.uniform(low, high, (50_000, 2), getattr(oracle, dtype), oracle.random.key(1)))
+            end = of(mx.array(high, dtype=getattr(mx, dtype)))
+            if high > low:
+                assert x.min() >= of(mx.array(low, dtype=getattr(mx, dtype)))
+                assert x.max() < end
+                at_end = theirs == end
+                np.testing.assert_array_equal(x[~at_end], theirs[~at_end])
+                assert (x[at_end] == of(mx.nextafter(mx.array(high, dtype=getattr(mx, dtype)), low))).all()
+            else:
+                np.testing.assert_array_equal(x, theirs)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_truncated_normal_numbers_are_finite_and_within_their_bounds(dtype):
+    inf = float("inf")
+    for low, high in ((-inf, inf), (0, inf), (-1, inf), (3, inf), (6, inf), (-inf, -1), (-inf, -6), (-2, 2), (-8, 8)):
+        x = of(mx.random.truncated_normal(low, high, (50_000,), getattr(mx, dtype), mx.random.key(1)))
+        assert np.isfinite(x).all()
+        assert low <= x.min() <= x.max() <= high
+
+
 def test_bounds_that_are_arrays():
     low, high = np.array([[0.0], [10.0]], np.float32), np.array([1, 2, 30], np.int32)
     same(*both(lambda m: m.random.uniform(m.array(low), m.array(high), (2, 3), key=m.random.key(4))))
@@ -211,6 +241,46 @@ def test_categorical():
                     )
                 )
     same(*both(lambda m: m.random.categorical(m.array(logits[0]), key=m.random.key(1))))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "float64", "int32"])
+def test_categorical_from_one_distribution(dtype):
+    """MLX draws these by the inverse of the cumulative distribution, but a single number from a vector."""
+    values = np.random.default_rng(0).integers(-4, 5, 50)
+    for shape, axis in (((50,), 0), ((1, 50), -1), ((50, 1), 0), ((1, 1, 50), 2), ((1, 50, 1), 1)):
+        one = (1,) * (len(shape) - 1)
+        for kwargs in (
+            {},
+            {"num_samples": 1},
+            {"num_samples": 5},
+            {"shape": one},
+            {"shape": (4, *one)},
+            {"shape": (2, 3, *one)},
+        ):
+            for seed in SEEDS[:2]:
+                same(
+                    *both(
+                        lambda m, s=shape, a=axis, kw=kwargs, k=seed: m.random.categorical(
+                            m.array(values).astype(getattr(m, dtype)).reshape(s), a, key=m.random.key(k), **kw
+                        )
+                    )
+                )
+
+
+def test_categorical_of_a_vocabulary():
+    mx.random.seed(7)
+    assert mx.random.categorical(mx.zeros((1, 8192))).tolist() == [588]
+    inf = float("inf")
+    for row in ([1.0, inf, 2.0], [inf, 1.0, inf, 2.0], [-inf] * 5, [1.0, 2.0, -inf, 3.0, -inf], [-inf, 0.0, -inf]):
+        same(*both(lambda m, r=row: m.random.categorical(m.array([r]), num_samples=50, key=m.random.key(5))))
+
+
+def test_categorical_never_draws_what_has_no_weight():
+    """Also where the number that is drawn rounds to the sum of all weights."""
+    logits = mx.array([[0.0, -float("inf")] * 50 + [-float("inf")] * 50])
+    drawn = of(mx.random.categorical(logits, num_samples=20_000, key=mx.random.key(0)))
+    assert (drawn % 2 == 0).all()
+    assert drawn.max() == 98
 
 
 def test_permutation():

@@ -107,6 +107,34 @@ print("same")
     assert run(script(tmp_path, check), PROGRAMS).strip() == "same"
 
 
+# The end of the page, with a seed before the model is made.
+SAMPLED = """
+import sys
+from itertools import islice
+sys.path.insert(0, sys.argv[1])
+import mlx.core as mx
+from llama import Llama
+
+layers, vocabulary, dims = map(int, sys.argv[2:])
+mx.random.seed(7)
+model = Llama(num_layers=layers, vocab_size=vocabulary, dims=dims, mlp_dims=2 * dims, num_heads=8)
+mx.eval(model.parameters())
+generated = list(islice(model.generate(mx.array([[1, 10, 8, 32, 44, 7]]), 0.8), 10))
+mx.eval(generated)
+print([token.item() for token in generated])
+"""
+
+
+@pytest.mark.parametrize(
+    "sizes", [("2", "1024", "64"), pytest.param(("12", "8192", "512"), marks=pytest.mark.slow)], ids=["small", "page"]
+)
+def test_the_same_seed_samples_the_tokens_of_apples_mlx(tmp_path: Path, sizes: tuple[str, ...]) -> None:
+    program = script(tmp_path, SAMPLED)
+    ours, theirs = (run(program, PROGRAMS, *sizes, interpreter=interpreter) for interpreter in (ARRAX, MLX))
+    assert ours == theirs
+    assert sizes[0] == "2" or theirs.startswith("[3522, 8063, 3183, ")
+
+
 def test_text_and_times(made: Path, tokenizer: Path) -> None:
     words = [PROGRAMS / "llama.py", made / "weights.npz", tokenizer, "The quick", "--num-heads=4", "--num-tokens=12"]
     printed = run(*words, typed="\n")

@@ -23,22 +23,25 @@ PROMPT = "def main(self):"
 ENVIRONMENT = {**os.environ, "HF_HUB_OFFLINE": "1"}
 
 
-def command(program: str, *arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "arrax", "run", "-m", "mlx_lm", program, *map(str, arguments)]
+ARRAX = ("-m", "arrax", "run")
 
 
-def run(program: str, *arguments: str | Path) -> str:
+def command(program: str, *arguments: str | Path, on: tuple[str, ...] = ARRAX) -> list[str]:
+    return [sys.executable, *on, "-m", "mlx_lm", program, *map(str, arguments)]
+
+
+def run(program: str, *arguments: str | Path, on: tuple[str, ...] = ARRAX) -> str:
     """Run one of mlx-lm's programs and return what it printed."""
     done = subprocess.run(
-        command(program, *arguments), capture_output=True, text=True, timeout=500, check=False, env=ENVIRONMENT
+        command(program, *arguments, on=on), capture_output=True, text=True, timeout=500, check=False, env=ENVIRONMENT
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def generated(model: Path, *options: str) -> str:
+def generated(model: Path, *options: str, on: tuple[str, ...] = ARRAX) -> str:
     """Return what a model writes after the prompt."""
-    printed = run("generate", "--model", model, "--prompt", PROMPT, "--max-tokens", "24", *options)
+    printed = run("generate", "--model", model, "--prompt", PROMPT, "--max-tokens", "24", *options, on=on)
     assert "Generation: 24 tokens" in printed
     return printed.split("==========")[1]
 
@@ -64,6 +67,18 @@ def test_generate(model: Path) -> None:
     assert greedy.strip() and greedy == generated(model, "--temp", "0")
     sampling = ("--temp", "0.8", "--top-p", "0.9", "--min-p", "0.05", "--top-k", "20", "--seed", "3")
     assert generated(model, *sampling) == generated(model, *sampling) != greedy
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--temp 1.0 --seed 7",
+        "--temp 0.8 --top-p 0.9 --min-p 0.05 --top-k 20 --seed 3",
+        "--temp 1.0 --xtc-probability 0.5 --xtc-threshold 0.01 --seed 1",
+    ],
+)
+def test_the_same_seed_samples_the_tokens_of_apples_mlx(model: Path, options: str) -> None:
+    assert generated(model, *options.split()) == generated(model, *options.split(), on=())
 
 
 def test_quantized_cache(tmp_path: Path) -> None:

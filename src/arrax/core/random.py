@@ -23,19 +23,21 @@ import numpy as np
 from arrax.core.arguments import expect
 from arrax.core.array import array
 from arrax.core.axes import as_shape, normalize_axis
-from arrax.core.convert import array_node, as_node
+from arrax.core.convert import array_node, as_node, scalar_kind
 from arrax.core.device import check_stream
+from arrax.core.ops.standard import nextafter
 from arrax.graph.dtypes import Dtype, bfloat16, bool_, float16, float32, int32, promote, uint8, uint32
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node, Shape
-from arrax.graph.primitive import broadcast_shapes
+from arrax.graph.primitive import bind, broadcast_shapes
 from arrax.prims import pointwise as p
 from arrax.prims.contract import matmul
 from arrax.prims.gather import take
 from arrax.prims.leaf import constant, random_bits
 from arrax.prims.linalg import symmetric_root
 from arrax.prims.opaque import argsort
-from arrax.prims.reduce import argmax_p, reduce
+from arrax.prims.reduce import argmax_p, max_p, reduce, sum_p
+from arrax.prims.scan import cumsum_p
 from arrax.prims.view import reshape, slice_
 from arrax.runtime.executor import from_numpy_array, to_numpy, tracing
 
@@ -184,6 +186,14 @@ def _between(op: str, u: Node, low: Node, high: Node) -> Node:
     return _rounded(p.add, _rounded(p.mul, width, u), low)
 
 
+def _under(x: Node, low: Node, high: Node) -> Node:
+    """Numbers in [low, high]; those that were rounded to the upper bound are the largest below it, if it is above."""
+    fixed = p.stop_gradient(high)
+    below = nextafter(_wrap(fixed), -math.inf)._node
+    rounded_up = p.bitwise_and(p.greater_equal(x, fixed), p.greater(fixed, p.stop_gradient(low)))
+    return p.where(rounded_up, below, x)
+
+
 def _rounded(record: Callable[[Node, Node], Node], a: Node, b: Node) -> Node:
     """An operation whose result is rounded to its type at once, as MLX does it, also in the middle of a kernel."""
     wide = a.dtype.compute
@@ -256,7 +266,13 @@ def uniform(
     standard = type(low) is type(high) is int and low == 0 and high == 1
     bounds = () if standard else (p.cast(as_node("uniform", low), dtype), p.cast(as_node("uniform", high), dtype))
     u = _unit("uniform", key, _shape("uniform", shape), dtype)
-    return _wrap(_between("uniform", u, *bounds) if bounds else u)
+    if not bounds:
+        return _wrap(u)
+    x = _between("uniform", u, *bounds)
+    if {scalar_kind(low), scalar_kind(high)} <= {bool, int, float}:
+        least, most = (np.float32(value).astype(dtype.np) for value in (low, high))
+        return _wrap(p.minimum(x, constant(float(np.nextafter(most, least)), dtype)) if least < most else x)
+    return _wrap(_under(x, *bounds))
 
 
 def normal(
@@ -466,7 +482,11 @@ def truncated_normal(
     root2 = constant(math.sqrt(2), dtype)
     u = _between(op, _unit(op, key, target, dtype), p.erf(p.div(low, root2)), p.erf(p.div(high, root2)))
     x = p.mul(root2, p.erfinv(u))
-    return _wrap(p.maximum(p.minimum(x, high), low))
+    # where u is rounded to 1, x is infinite: a bound that is, too, is as far as other samples go
+    far = p.mul(root2, p.erfinv(constant(_BELOW_ONE[dtype], dtype)))
+    most = p.where(p.equal(high, constant(math.inf, dtype)), p.maximum(far, low), high)
+    least = p.where(p.equal(low, constant(-math.inf, dtype)), p.minimum(p.neg(far), high), low)
+    return _wrap(p.maximum(p.minimum(x, most), least))
 
 
 def _gumbel(op: str, key: Any, shape: Shape, dtype: Dtype) -> Node:
@@ -547,10 +567,27 @@ def categorical(
     if 0 in drawn:
         raise ValueError(f"[{op}] expected something to draw from, got shape {list(drawn)}: leave out empty axes")
     dtype = promote(float32, node.dtype)
-    noisy = p.add(p.cast(node, dtype), p.cast(_gumbel(op, key, drawn, float32), dtype))
-    at = noisy.ndim + from_end
-    best = reduce(argmax_p, noisy, (at,))
-    return _wrap(reshape(best, (*best.shape[:at], *best.shape[at + 1 :])))
+    node = p.cast(node, dtype)
+    at = len(drawn) + from_end
+    target = (*drawn[:at], *drawn[at + 1 :])
+    if target and math.prod(rest) == 1:  # MLX draws a single number in the other way
+        u = p.cast(_unit(op, key, target, float32), dtype)
+        return _wrap(_by_cumulative_distribution(reshape(node, (node.size,)), u))
+    noisy = p.add(node, p.cast(_gumbel(op, key, drawn, float32), dtype))
+    return _wrap(reshape(reduce(argmax_p, noisy, (at,)), target))
+
+
+def _by_cumulative_distribution(logits: Node, u: Node) -> Node:
+    """For each uniform number the first position up to which lies more than that part of the distribution."""
+    most = reduce(max_p, logits, (0,))
+    # those that are the largest weigh 1, infinite ones too
+    weights = p.where(p.equal(logits, most), p.scalar(1, logits), p.exp(p.sub(logits, most)))
+    upto = bind(cumsum_p, (weights,), (0, False, True))
+    total = slice_(upto, (1,), (logits.size - 1,))
+    part = p.mul(reshape(u, (u.size, 1)), total)
+    # a part that rounds to the whole ends in the last position that has any weight
+    passed = p.bitwise_and(p.less_equal(upto, part), p.less(upto, total))
+    return reshape(reduce(sum_p, p.cast(passed, uint32), (1,)), u.shape)
 
 
 def laplace(
