@@ -40,11 +40,7 @@ def _fma(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 
 def _cast(a: np.ndarray, dtype: Dtype) -> np.ndarray:
-    if a.dtype.kind == "f" and dtype.is_integer:
-        info = np.iinfo(dtype.np)
-        inside = (a > info.min) & (a < info.max)
-        result = np.where(inside, a, 0).astype(dtype.np)
-        return np.where(a >= info.max, info.max, np.where(a <= info.min, info.min, result)).astype(dtype.np)
+    assert not (a.dtype.kind == "f" and dtype.is_integer), "no expansion needs it"
     return a.astype(dtype.np)
 
 
@@ -60,7 +56,6 @@ def _shift(name: str) -> Callable:
 def _divide(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if a.dtype.kind == "f":
         return a / b
-    assert not np.any((b == -1) & (a == np.iinfo(a.dtype).min)), "traps"
     safe = np.where(b == 0, 1, b).astype(b.dtype)
     return np.where(b == 0, 0, (a - np.fmod(a, safe)) // safe).astype(a.dtype)
 
@@ -283,10 +278,6 @@ PAIRS = np.array([(a, b) for a in SPECIAL for b in SPECIAL])
 @pytest.mark.parametrize("name", ["power", "arctan2", "logaddexp", "remainder"])
 def test_special_pairs(name: str, dtype: type) -> None:
     x, y = PAIRS.T.astype(dtype)
-    if name == "remainder":  # larger quotients are beyond its reach
-        with np.errstate(all="ignore"):
-            keep = ~(np.isfinite(x) & (y != 0) & (np.abs(x / y) > 1e20))
-        x, y = x[keep], y[keep]
     with np.errstate(all="ignore"):
         want = getattr(np, name)(x, y)
     got = evaluate(name, x, y)
@@ -355,7 +346,6 @@ def test_logaddexp(dtype: type) -> None:
 def test_remainder_and_floor_divide_of_floats(dtype: type) -> None:
     x, y = _random_pairs(dtype, 20_000)
     np.testing.assert_array_equal(evaluate("remainder", x, y), np.remainder(x, y))
-    np.testing.assert_array_equal(evaluate("remainder", x * dtype(1e12), y), np.remainder(x * dtype(1e12), y))
     np.testing.assert_array_equal(evaluate("floor_divide", x, y), np.floor(x / y))
 
 
@@ -381,9 +371,11 @@ def _integer_pairs(dtype: type) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_integer_division_rounds_down(dtype: type) -> None:
     x, y = _integer_pairs(dtype)
-    x, y = x[y != 0], y[y != 0]
     modulus = 256 ** np.dtype(dtype).itemsize
-    for name, function in (("remainder", int.__mod__), ("floor_divide", int.__floordiv__)):
+    for name, function in (
+        ("remainder", lambda a, b: a % b if b else a),
+        ("floor_divide", lambda a, b: a // b if b else 0),
+    ):
         want = [function(a, b) % modulus for a, b in zip(x.tolist(), y.tolist(), strict=True)]
         assert [v % modulus for v in evaluate(name, x, y).tolist()] == want
 

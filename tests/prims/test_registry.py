@@ -196,7 +196,7 @@ def _cast_values(source: Dtype, rng: np.random.Generator) -> np.ndarray:
 
 @pytest.mark.parametrize("source", [d for d in dtypes.ALL if not d.is_complex], ids=lambda d: d.name)
 def test_casts(source: Dtype) -> None:
-    """Between all types: truncated and saturated to integers, rounded to floats."""
+    """Between all types: truncated to integers, rounded to floats."""
     rng = np.random.default_rng(5)
     values = _cast_values(source, rng)
     for target in dtypes.ALL:

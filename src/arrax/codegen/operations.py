@@ -9,7 +9,7 @@ from typing import Any
 from arrax.codegen.text import Writer
 from arrax.compiler.kernel import COMPARE, Value
 from arrax.graph import dtypes
-from arrax.graph.dtypes import Dtype, bfloat16, bool_, float16, float32, float64
+from arrax.graph.dtypes import Dtype, bfloat16, bool_, float16, float32, float64, through_integer, uint64
 
 _FLOAT_TYPES = {float16: "half", float32: "float", float64: "double"}
 _FLOAT_OPS = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv"}
@@ -175,10 +175,7 @@ def _cast(out: Writer, x: str, source: Dtype, target: Dtype, lanes: int, depth: 
     if source.is_float and target.is_float:
         return out.let(f"{'fpext' if target.size > source.size else 'fptrunc'} {kind} {x} to {to}", depth)
     if source.is_float:
-        sign = "s" if target.is_signed else "u"
-        suffix = f"v{lanes}" if lanes > 1 else ""
-        name = f"llvm.fpto{sign}i.sat.{suffix}i{target.size * 8}.{suffix}f{source.size * 8}"
-        return out.intrinsic(name, to, [(kind, x)], depth)
+        return _to_integer(out, x, source, target, lanes, depth)
     if target.is_float:
         sign = "s" if source.is_signed else "u"
         return out.let(f"{sign}itofp {kind} {x} to {to}", depth)
@@ -187,6 +184,31 @@ def _cast(out: Writer, x: str, source: Dtype, target: Dtype, lanes: int, depth: 
     if source is bool_ or target.size > source.size:
         return out.let(f"{'sext' if source.is_signed else 'zext'} {kind} {x} to {to}", depth)
     return out.let(f"trunc {kind} {x} to {to}", depth)
+
+
+def _to_integer(out: Writer, x: str, source: Dtype, target: Dtype, lanes: int, depth: int) -> str:
+    """Truncates to the low bits of a signed integer, which is its least number where it cannot hold the float."""
+    through = through_integer(target)
+    kind, mask, integer = (vector_of(d, lanes) for d in (source, bool_, through))
+    suffix = f"v{lanes}" if lanes > 1 else ""
+
+    def every_float(value: float) -> str:
+        return literal(value, source) if lanes == 1 else f"splat ({element(source)} {literal(value, source)})"
+
+    limit = every_float(2.0 ** (8 * through.size - 1))
+    if target is uint64:
+        high = out.let(f"fcmp oge {kind} {x}, {limit}", depth)
+        lowered = out.let(f"fsub {kind} {x}, {limit}", depth)
+        x = out.let(f"select {mask} {high}, {kind} {lowered}, {kind} {x}", depth)
+    size = out.intrinsic(f"llvm.fabs.{suffix}f{source.size * 8}", kind, [(kind, x)], depth)
+    held = out.let(f"fcmp olt {kind} {size}, {limit}", depth)
+    whole = out.let(f"fptosi {kind} {x} to {integer}", depth)
+    least = every(-(2 ** (8 * through.size - 1)), lanes, element(through))
+    result = out.let(f"select {mask} {held}, {integer} {whole}, {integer} {least}", depth)
+    if target is uint64:
+        top = out.let(f"select {mask} {high}, {integer} {least}, {integer} {every(0, lanes, element(through))}", depth)
+        result = out.let(f"xor {integer} {result}, {top}", depth)
+    return _cast(out, result, through, target, lanes, depth)
 
 
 def _to_bfloat16(out: Writer, x: str, lanes: int, depth: int) -> str:

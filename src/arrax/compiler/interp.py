@@ -29,7 +29,7 @@ from arrax.compiler.kernel import (
 from arrax.compiler.lower import Task
 from arrax.compiler.pipeline import Library, Product
 from arrax.compiler.scalar import better, combine
-from arrax.graph.dtypes import Dtype, bool_, float16, float32
+from arrax.graph.dtypes import Dtype, bool_, float16, float32, integers_of
 from arrax.graph.node import Node
 
 _UFUNCS: dict[str, Callable[..., Any]] = {
@@ -99,11 +99,7 @@ def _cast(a: Any, source: Dtype, target: Dtype) -> Any:
     if target is bool_:
         return a != 0
     if source.is_float and target.is_integer:
-        limits: Any = np.iinfo(target.np.name)
-        whole = np.trunc(np.where(np.isnan(a), 0, a.astype(np.float64)))
-        high, low = whole >= float(limits.max), whole <= float(limits.min)
-        inside = np.where(high | low, 0, whole).astype(target.np)
-        return np.where(high, limits.max, np.where(low, limits.min, inside)).astype(target.np)
+        return integers_of(a, target)
     if target.compute is not target and source not in (float16, float32):
         a = a.astype(np.float32)  # half precision is reached from single precision
     return a.astype(target.np)

@@ -17,7 +17,7 @@ transposed.
 
 Semantics of operations: integers wrap; a shift by the width or more gives 0 (or the sign); division by zero gives 0 for
 integers; float comparisons are false for NaN but ``ne``; ``min``/``max`` return the second operand where one is NaN;
-``fma`` rounds once; ``cast`` from float to integer truncates and saturates (NaN gives 0).
+``fma`` rounds once; ``cast`` from float to integer truncates, and wraps around as ``dtypes.integers_of`` says.
 """
 
 from __future__ import annotations

@@ -30,32 +30,11 @@ def _minimum(a: Value, b: Value) -> Value:
     return select(lt(a, b) | ne(a, a), a, b)
 
 
-def _floor_divide(a: Value, b: Value) -> Value:
-    if a.dtype.is_float:
-        return op("floor", a / b)
-    quotient = op("div", a, b)
-    if not a.dtype.is_signed:
-        return quotient
-    rest = op("rem", a, b)
-    return select(ne(rest, 0) & lt(rest ^ b, 0), quotient - 1, quotient)
-
-
-def _remainder(a: Value, b: Value) -> Value:
-    if a.dtype.is_float:
-        return EXPANSIONS["remainder"](a, b)
-    rest = op("rem", a, b)
-    if not a.dtype.is_signed:
-        return rest
-    return select(ne(rest, 0) & lt(rest ^ b, 0), rest + b, rest)
-
-
 _EXPAND: dict[str, Callable[..., Value]] = {
     "sign": _sign,
     "square": lambda x: x * x,
     "maximum": _maximum,
     "minimum": _minimum,
-    "floor_divide": _floor_divide,
-    "remainder": _remainder,
     "copy": lambda x: x,
 }
 

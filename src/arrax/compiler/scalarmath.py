@@ -14,8 +14,8 @@ Largest errors in units in the last place, float32 over its whole domain / float
     erf 2.1/1.2    erfc 4/3    erfinv 3.1/3.2    power 0.6/2    rsqrt 1.5/1.5    cbrt 1/1
     lgamma 0.6/5, digamma 0.6/4 for positive numbers; for negative ones, relative to 1 where the result is smaller
 
-sin, cos and tan hold to |x| = 1e13, the remainder of floats for quotients up to 2^72 in float32, 2^159 in float64;
-logaddexp is accurate to 3 units of the result, or of the larger operand where that is larger.
+sin, cos and tan hold to |x| = 1e13; the remainder of floats is exact; logaddexp is accurate to 3 units of the result,
+or of the larger operand where that is larger.
 """
 
 from __future__ import annotations
@@ -214,42 +214,52 @@ def ipow(x: Value, y: Value) -> Value:
 # --- division with remainder --------------------------------------------------------------------------------
 
 
-def _float_remainder(x: Value, y: Value) -> Value:
-    # Each step is exact and takes a factor 2^mantissa off the quotient.
-    r = x
-    for _ in range(3):
+def _reduced(r: Value, y: Value, steps: int) -> Value:
+    """r modulo y, nearest to 0: each step is exact and takes a factor 2^52 off the quotient."""
+    for _ in range(steps):
         r = fma(-op("rint", r / y), y, r)
+    return r
+
+
+def _double_remainder(x: Value, y: Value) -> Value:
+    """The largest quotient is 2^2098: x is reduced modulo 2^1400·y, then 2^700·y and y, where these are finite."""
+    r, least = x, magnitude(y)
+    for exponent in (1400, 700):
+        exists = lt(least, 2.0 ** (1023 - exponent))
+        multiple = select(exists, least, 1.0) * 2.0 ** (exponent // 2) * 2.0 ** (exponent // 2)
+        r = select(exists, _reduced(r, multiple, 14), r)
+    return _reduced(r, least, 14)
+
+
+def _float_remainder(x: Value, y: Value) -> Value:
+    if x.dtype is float64:
+        r = _double_remainder(x, y)
+    else:  # the largest quotient is 2^277
+        r = cast(_reduced(cast(x, float64), cast(y, float64), 6), x.dtype)
     r = select(eq(magnitude(y), math.inf) & lt(magnitude(x), math.inf), x, r)
     opposite = ne(lt(r, 0.0), lt(y, 0.0))
     return select(eq(r, 0.0), op("copysign", r, y), select(opposite, r + y, r))
 
 
-def _divide_signed(x: Value, y: Value) -> tuple[Value, Value, Value]:
-    """Truncated quotient and remainder, and whether flooring changes them; x / -1 must not trap for the least x."""
-    inverted = eq(y, -1)
-    numerator, denominator = select(inverted, -x, x), select(inverted, 1, y)
-    rest = op("rem", numerator, denominator)
-    return numerator / denominator, rest, ne(rest, 0) & lt(rest ^ y, 0)
-
-
 def remainder(x: Value, y: Value) -> Value:
-    """x mod y with the sign of y."""
+    """x mod y with the sign of y; an integer modulo 0 is itself."""
     if x.dtype.is_float:
         return _float_remainder(x, y)
+    rest = select(eq(y, 0), x, op("rem", x, y))
     if not x.dtype.is_signed:
-        return op("rem", x, y)
-    _, rest, floors = _divide_signed(x, y)
-    return select(floors, rest + y, rest)
+        return rest
+    return select(ne(rest, 0) & lt(rest ^ y, 0), rest + y, rest)
 
 
 def floor_divide(x: Value, y: Value) -> Value:
-    """The quotient rounded down."""
+    """The quotient rounded down; 0 where an integer is divided by 0."""
     if x.dtype.is_float:
         return op("floor", x / y)
+    quotient = x / y
     if not x.dtype.is_signed:
-        return x / y
-    quotient, _, floors = _divide_signed(x, y)
-    return select(floors, quotient - 1, quotient)
+        return quotient
+    rest = op("rem", x, y)
+    return select(ne(rest, 0) & lt(rest ^ y, 0), quotient - 1, quotient)
 
 
 EXPANSIONS: dict[str, Callable[..., Value]] = {

@@ -102,6 +102,27 @@ def from_numpy(numpy_dtype: np.dtype) -> Dtype | None:
     return _BY_NUMPY.get(np.dtype(numpy_dtype))
 
 
+def through_integer(a: Dtype) -> Dtype:
+    """The signed integer type whose low bits a float becomes when it is cast to the integer type ``a``."""
+    return int64 if a.size == 8 or a is uint32 else int32
+
+
+def integers_of(floats: np.ndarray, dtype: Dtype) -> np.ndarray:
+    """Floats cast to an integer type, as the machine code does it.
+
+    They are truncated to the low bits of a signed integer, which is its least number where it cannot hold the float;
+    uint64 takes what 2**63 and more exceed that by first, and adds it again.
+    """
+    through = through_integer(dtype)
+    limit = 2.0 ** (8 * through.size - 1)
+    wide = np.asarray(floats).astype(np.float64)
+    with np.errstate(all="ignore"):
+        high = wide >= limit if dtype is uint64 else np.zeros(wide.shape, bool)
+        wide = np.where(high, wide - limit, wide)
+        whole = np.where(np.abs(wide) < limit, wide, -limit).astype(through.np)
+        return (whole ^ np.where(high, through.np.type(-limit), through.np.type(0))).astype(dtype.np)
+
+
 def to_complex(a: Dtype) -> Dtype:
     """The complex type whose parts hold values of type ``a``: complex128 for double precision, complex64 otherwise."""
     return complex128 if a is float64 or a is complex128 else complex64

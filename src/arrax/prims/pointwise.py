@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from arrax.graph.dtypes import Dtype, bool_, float16, float32, float64, int32, real_of, to_complex, uint32
+from arrax.graph.dtypes import Dtype, bool_, float16, float32, float64, int32, integers_of, real_of, to_complex, uint32
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import NONDIFF, Primitive, bind, broadcast_shapes, register
 from arrax.prims.leaf import constant
@@ -212,20 +212,19 @@ round_p = declare("round", 1, np.rint, lambda n, g: (None,), FLOATS, lower="rint
 trunc_p = declare("trunc", 1, np.trunc, lambda n, g: (None,), FLOATS)
 
 
-def _integer_safe(f: Callable[..., Any], on_floats: Callable[..., Any]) -> Callable[[np.ndarray, np.ndarray], Any]:
-    def evaluate(a: np.ndarray, b: np.ndarray) -> Any:
-        if a.dtype.kind in "iu":
-            return np.where(b == 0, a.dtype.type(0), f(a, np.where(b == 0, a.dtype.type(1), b)))
-        return on_floats(a, b)
-
-    return evaluate
+def _floor_divide_reference(a: np.ndarray, b: np.ndarray) -> Any:
+    return np.floor_divide(a, b) if a.dtype.kind in "iu" else np.floor(a / b)
 
 
-# Both round towards minus infinity, for integers too; an integer divided by zero gives 0.
+def _remainder_reference(a: np.ndarray, b: np.ndarray) -> Any:
+    return np.where(b == 0, a, np.remainder(a, b)) if a.dtype.kind in "iu" else np.remainder(a, b)
+
+
+# Both round towards minus infinity, for integers too; an integer divided by zero gives 0, and all of it remains.
 floor_divide_p = declare(
     "floor_divide",
     2,
-    _integer_safe(np.floor_divide, lambda a, b: np.floor(a / b)),
+    _floor_divide_reference,
     lambda n, g: (None, None),
     NUMBERS,
     cost=6,
@@ -233,7 +232,7 @@ floor_divide_p = declare(
 remainder_p = declare(
     "remainder",
     2,
-    _integer_safe(np.remainder, np.remainder),
+    _remainder_reference,
     lambda n, g: (g, neg(mul(g, floor(div(n.inputs[0], n.inputs[1]))))),
     NUMBERS,
     cost=6,
@@ -409,12 +408,7 @@ def _cast_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) ->
         if a.dtype.kind == "c" and dtype.category < 4:
             a = a.real
         if dtype.is_integer and a.dtype.kind not in "biu":
-            limits = np.iinfo(dtype.name)
-            wide = np.nan_to_num(np.trunc(a.astype(np.float64)), nan=0.0, posinf=np.inf, neginf=-np.inf)
-            inside = np.where((wide > limits.min) & (wide < limits.max), wide, 0).astype(dtype.np)
-            return np.where(wide >= limits.max, limits.max, np.where(wide <= limits.min, limits.min, inside)).astype(
-                dtype.np
-            )
+            return integers_of(a, dtype)
         return a.astype(dtype.np)
 
 
@@ -433,7 +427,7 @@ cast_p = register(
 
 
 def cast(a: Node, dtype: Dtype) -> Node:
-    """``a`` in another type; float to integer truncates and saturates, complex to real drops the imaginary part."""
+    """``a`` in another type; floats become integers by ``integers_of``, complex to real drops the imaginary part."""
     if dtype is bool_ and a.dtype.is_complex:
         return not_equal(a, scalar(0, a))
     return a if a.dtype is dtype else Node(cast_p, (a,), (dtype,), a.shape, dtype)
