@@ -134,6 +134,38 @@ def test_each_thread_has_streams_of_its_own() -> None:
     assert mx.default_stream(mx.cpu) == mine
 
 
+@pytest.mark.parametrize(
+    "make", ["new_stream", "new_thread_unsafe_stream", "new_thread_local_stream", "default_stream"]
+)
+@pytest.mark.parametrize("how", ["eval", "async_eval"])
+def test_who_may_evaluate_in_a_stream(make: str, how: str) -> None:
+    """In a stream of another thread one may record, and no more; a thread that forgets its streams has them no more."""
+
+    def use(m: Any, stream: Any) -> str:
+        with m.stream(stream):
+            x = m.ones((20,)) + 1
+            try:
+                getattr(m, how)(x)
+            except RuntimeError as error:
+                assert "in current thread" in str(error)
+                return "refused"
+            return "evaluated"
+
+    def forgotten(m: Any) -> str:
+        stream = getattr(m, make)(m.cpu)
+        assert use(m, stream) == "evaluated"
+        m.clear_streams()
+        return use(m, stream)
+
+    for m in (mx, oracle):
+        theirs = in_thread(lambda m=m: getattr(m, make)(m.cpu))
+        found = [in_thread(lambda m=m, s=theirs: use(m, s))]
+        if m is mx or make != "new_thread_local_stream":  # MLX has that no more either, Arrax makes a new one
+            found.append(in_thread(lambda m=m: forgotten(m)))
+        assert set(found) == {"refused" if make in ("new_stream", "default_stream") else "evaluated"}, m
+    in_thread(lambda: (use(mx, mx.default_stream(mx.cpu)), mx.clear_streams(), mx.eval(mx.ones((20,)) + 1)))
+
+
 # --- at the same time -------------------------------------------------------------------------------------------------
 @pytest.fixture
 def meeting_root(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], mx.array]:

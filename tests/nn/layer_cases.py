@@ -437,4 +437,9 @@ MISUSE = [
     "nn.MaxPool1d(2, 1, -1)",
     "nn.GroupNorm(2, 0)",
     "nn.GroupNorm(0, 4, affine=False)",
+    *(
+        f"nn.{layer}, eps={eps})"
+        for eps in (0.0, -1e-30)
+        for layer in ("LayerNorm(4", "RMSNorm(4", "GroupNorm(2, 4", "InstanceNorm(4", "BatchNorm(4")
+    ),
 ]

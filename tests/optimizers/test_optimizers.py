@@ -1,5 +1,7 @@
 """Every optimizer against the same one of MLX: parameters and state after some steps."""
 
+import re
+
 import mlx.nn as apple_nn
 import mlx.optimizers as apple_optim
 import numpy as np
@@ -120,6 +122,18 @@ def test_half_precision(oracle, source, dtype):
 def test_errors(oracle, source):
     ours = oracle.error_of(lambda: build(source, optim))
     assert issubclass(ours, oracle.error_of(lambda: build(source, apple_optim)))
+
+
+@pytest.mark.parametrize(
+    "source", ["RMSprop(0.1, eps=0.0)", "AdaDelta(0.1, rho=-1)", "Adam(0.1, eps=-1)", "Lion(0.1, betas=(2, 3))"]
+)
+def test_errors_write_conditions_as_mlx_does(source):
+    conditions = []
+    for module in (optim, apple_optim):
+        with pytest.raises(ValueError) as info:
+            build(source, module)
+        conditions.append(re.search(r">=?0|in \[0, 1\)", str(info.value))[0])
+    assert conditions[0] == conditions[1]
 
 
 def test_the_base_class_asks_for_its_rule():

@@ -62,16 +62,17 @@ class Device:
 
 
 class Stream:
-    """An order in which work is done.
+    """An order in which work is done, by the thread that has made it.
 
     Attributes:
         device: where.
         index: the stream's number.
     """
 
-    def __init__(self, device: Device, index: int) -> None:
+    def __init__(self, device: Device, index: int, owner: object = None) -> None:
         self.device = device
         self.index = index
+        self._owner = owner  # what its thread is known by; None where any thread may work in it
 
     def __repr__(self) -> str:
         return f"Stream({self.device!r}, {self.index})"
@@ -100,15 +101,21 @@ class ThreadLocalStream:
 
     def _stream(self) -> Stream:
         """The one of this thread."""
-        if not hasattr(self._here, "stream"):
+        if not hasattr(self._here, "stream") or self._here.stream._owner is not _thread.owner:
             self._here.stream = new_stream(self.device)
         return self._here.stream
 
 
 class _Thread(threading.local):
-    """What each thread has of its own: a default stream, once it has been asked for."""
+    """What each thread has of its own: a default stream, once it has been asked for, and what its streams know it by.
+
+    ``clear_streams`` gives the thread a new owner, so that its former streams are nobody's.
+    """
 
     stream: Stream | None = None
+
+    def __init__(self) -> None:
+        self.owner = object()
 
 
 cpu, gpu = DeviceType.cpu, DeviceType.gpu
@@ -116,7 +123,7 @@ _default = Device(cpu)
 _number = itertools.count().__next__
 _local_number = itertools.count().__next__
 _thread = _Thread()
-_thread.stream = Stream(_default, _number())
+_thread.stream = Stream(_default, _number(), _thread.owner)
 
 
 def _as_device(op: str, device: Any) -> Device:
@@ -199,8 +206,8 @@ def set_default_stream(stream: Stream) -> None:
 
 
 def new_stream(device: Device | DeviceType) -> Stream:
-    """A new stream on a device."""
-    return Stream(_as_device("new_stream", device), _number())
+    """A new stream on a device, for this thread: another one must not evaluate in it."""
+    return Stream(_as_device("new_stream", device), _number(), _thread.owner)
 
 
 def new_thread_unsafe_stream(device: Device | DeviceType) -> Stream:
@@ -214,7 +221,9 @@ def new_thread_local_stream(device: Device | DeviceType) -> ThreadLocalStream:
 
 
 def clear_streams() -> None:
-    """Forgets the streams that this thread has made: none holds anything that would have to be given back."""
+    """Forgets the streams that this thread has made: nothing is evaluated in them any more."""
+    _thread.owner = object()
+    _thread.stream = None
 
 
 class StreamContext:
@@ -250,8 +259,14 @@ def stream(s: Stream | ThreadLocalStream | Device | DeviceType) -> StreamContext
 
 
 def current_stream() -> int:
-    """The number of this thread's default stream."""
-    return default_stream(cpu).index
+    """The number of this thread's default stream. Raises RuntimeError where that belongs to another thread."""
+    stream = default_stream(cpu)
+    if stream._owner is not _thread.owner and stream._owner is not None:
+        raise RuntimeError(
+            f"[eval] There is no Stream(cpu, {stream.index}) in current thread: make one here, or one for all threads "
+            "with new_thread_unsafe_stream"
+        )
+    return stream.index
 
 
 def synchronize(stream: Stream | ThreadLocalStream | Device | DeviceType | None = None) -> None:

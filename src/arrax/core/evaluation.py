@@ -24,10 +24,13 @@ def _collect(tree: Any, nodes: list[Node]) -> None:
 def eval(*args: Any) -> None:
     """Computes all arrays in the arguments: arrays, and lists, tuples and dictionaries of them, however nested.
 
+    Raises RuntimeError where the default stream belongs to another thread.
+
     >>> import arrax.core as mx
     >>> x = mx.ones(2) + 1
     >>> mx.eval(x, {"also": [x * 2]})
     """
+    current_stream()
     nodes: list[Node] = []
     _collect(args, nodes)
     evaluate(nodes)

@@ -160,7 +160,7 @@ def orthogonal(gain: float = 1.0, dtype: mx.Dtype = mx.float32) -> Initializer:
 
     def initializer(a: mx.array) -> mx.array:
         if a.ndim != 2:
-            raise ValueError(f"[init.orthogonal] the array must have 2 dimensions but has {a.ndim}.")
+            raise ValueError(f"[init.orthogonal] the array must be a matrix but is a {a.ndim}D array.")
         rows, columns = a.shape
         n = max(rows, columns)
         q, r = mx.linalg.qr(mx.random.normal(shape=(n, n)), stream=mx.cpu)

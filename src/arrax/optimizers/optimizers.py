@@ -110,8 +110,8 @@ class RMSprop(Optimizer):
         self._maybe_schedule("learning_rate", learning_rate)
         self.alpha = alpha
         self.eps = eps
-        _check(self, "alpha", alpha, alpha >= 0, "at least 0")
-        _check(self, "eps", eps, eps > 0, "positive")
+        _check(self, "alpha", alpha, alpha >= 0, ">=0")
+        _check(self, "eps", eps, eps > 0, ">0")
 
     def init_single(self, parameter: mx.array, state: dict) -> None:
         """See :meth:`Optimizer.init_single`."""
@@ -142,7 +142,7 @@ class Adagrad(Optimizer):
         super().__init__()
         self._maybe_schedule("learning_rate", learning_rate)
         self.eps = eps
-        _check(self, "eps", eps, eps > 0, "positive")
+        _check(self, "eps", eps, eps > 0, ">0")
 
     def init_single(self, parameter: mx.array, state: dict) -> None:
         """See :meth:`Optimizer.init_single`."""
@@ -176,8 +176,8 @@ class AdaDelta(Optimizer):
         self._maybe_schedule("learning_rate", learning_rate)
         self.rho = rho
         self.eps = eps
-        _check(self, "rho", rho, rho >= 0, "at least 0")
-        _check(self, "eps", eps, eps > 0, "positive")
+        _check(self, "rho", rho, rho >= 0, ">=0")
+        _check(self, "eps", eps, eps > 0, ">0")
 
     def init_single(self, parameter: mx.array, state: dict) -> None:
         """See :meth:`Optimizer.init_single`."""
@@ -224,7 +224,7 @@ class Adam(Optimizer):
         self.eps = eps
         self.bias_correction = bias_correction
         _check_betas(self, betas)
-        _check(self, "eps", eps, eps >= 0, "at least 0")
+        _check(self, "eps", eps, eps >= 0, ">=0")
 
     def init_single(self, parameter: mx.array, state: dict) -> None:
         """See :meth:`Optimizer.init_single`."""
@@ -413,6 +413,11 @@ class Adafactor(Optimizer):
         rate = rate.astype(parameter.dtype)
         return mx.maximum(self.eps[1], _rms(parameter)) * rate if self.scale_parameter else rate
 
+    def _approximate_exp_moving_avg(self, rows: mx.array, columns: mx.array) -> mx.array:
+        """The inverse root of the matrix of which only the means over its rows and columns are known."""
+        row_factor = mx.rsqrt(rows / mx.mean(rows, axis=-1, keepdims=True))
+        return row_factor[..., :, None] * mx.rsqrt(columns)[..., None, :]
+
     def apply_single(self, gradient: mx.array, parameter: mx.array, state: dict) -> mx.array:
         """See :meth:`Optimizer.apply_single`."""
         rate = self._rate(parameter)
@@ -423,8 +428,7 @@ class Adafactor(Optimizer):
             columns = keep * state["exp_avg_sq_col"] + (1 - keep) * mx.mean(square, axis=-2)
             state["exp_avg_sq_row"] = rows
             state["exp_avg_sq_col"] = columns
-            row_factor = mx.rsqrt(rows / mx.mean(rows, axis=-1, keepdims=True))
-            update = row_factor[..., :, None] * mx.rsqrt(columns)[..., None, :] * gradient
+            update = self._approximate_exp_moving_avg(rows, columns) * gradient
         else:
             mean_square = keep * state["exp_avg_sq"] + (1 - keep) * square
             state["exp_avg_sq"] = mean_square

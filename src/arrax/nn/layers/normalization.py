@@ -7,6 +7,12 @@ import arrax.core as mx
 from arrax.nn.layers.base import Module
 
 
+def _check_eps(layer: Module, eps: float) -> None:
+    """A norm of equal elements divides by the root of eps alone, so that has to exist."""
+    if eps <= 0:
+        raise ValueError(f"[{type(layer).__name__}] eps must be positive but is {eps}.")
+
+
 def _normalize(x: mx.array, mean: mx.array, var: mx.array, eps: float) -> mx.array:
     return (x - mean) * mx.rsqrt(var + eps)
 
@@ -27,6 +33,7 @@ class InstanceNorm(Module):
 
     def __init__(self, dims: int, eps: float = 1e-5, affine: bool = False) -> None:
         super().__init__()
+        _check_eps(self, eps)
         if affine:
             self.weight = mx.ones((dims,))
             self.bias = mx.zeros((dims,))
@@ -61,6 +68,7 @@ class LayerNorm(Module):
 
     def __init__(self, dims: int, eps: float = 1e-5, affine: bool = True, bias: bool = True) -> None:
         super().__init__()
+        _check_eps(self, eps)
         if affine:
             self.weight = mx.ones((dims,))
             if bias:
@@ -85,6 +93,7 @@ class RMSNorm(Module):
 
     def __init__(self, dims: int, eps: float = 1e-5) -> None:
         super().__init__()
+        _check_eps(self, eps)
         self.weight = mx.ones((dims,))
         self.eps = eps
 
@@ -121,6 +130,7 @@ class GroupNorm(Module):
         pytorch_compatible: bool = False,
     ) -> None:
         super().__init__()
+        _check_eps(self, eps)
         if num_groups <= 0 or dims <= 0 or dims % num_groups:
             raise ValueError(f"[GroupNorm] dims ({dims}) must be a positive multiple of num_groups ({num_groups}).")
         if affine:
@@ -178,6 +188,7 @@ class BatchNorm(Module):
         track_running_stats: bool = True,
     ) -> None:
         super().__init__()
+        _check_eps(self, eps)
         self.num_features = num_features
         self.eps = eps
         self.momentum = momentum
