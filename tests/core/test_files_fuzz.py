@@ -103,6 +103,7 @@ def attempt(kind, data, path=None):
             result, metadata = mx.load(path or io.BytesIO(data), format=kind), {}
         else:
             result, metadata = mx.load(path or io.BytesIO(data), format=kind, return_metadata=True)
+        mx.eval(result)
     except (ValueError, RuntimeError) as error:
         message = str(error)
         assert type(error) in (ValueError, RuntimeError), repr(error)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import arrax.core as mx
-from arrax.core.files import streams
+from arrax.core.files import content, streams
 from arrax.core.files.content import Deferred
 
 MEASURE = """
@@ -94,6 +94,58 @@ def test_a_file_that_was_shortened(tmp_path):
     for _ in range(2):
         with pytest.raises(RuntimeError, match="shortened"):
             mx.eval(x + 1)
+
+
+@pytest.mark.parametrize("use", (mx.eval, mx.async_eval, np.array, lambda x: x.tolist(), lambda x: mx.eval(x + 1)))
+def test_an_npy_file_is_read_when_it_is_used(tmp_path, use):
+    path = str(tmp_path / "x.npy")
+    oracle.save(path, oracle.arange(100_000))
+    x, cut_later = mx.load(path), mx.load(path)
+    assert isinstance(x._node.buffer, Deferred) and x._node.buffer._fill is not None
+    use(x)
+    assert x._node.buffer._fill is None
+    os.truncate(path, 1000)
+    cut = mx.load(path)
+    assert (cut.shape, cut.dtype) == ((100_000,), mx.int32)
+    for broken, told in ((cut, "cut off"), (cut_later, "shortened")):
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match=told):
+                use(broken)
+    oracle.save(path, oracle.arange(100_000))
+    x = mx.load(path)
+    os.unlink(path)
+    np.testing.assert_array_equal(x, np.arange(100_000))
+
+
+@pytest.mark.parametrize("form", ("<f4", ">f4", ">i2", "?", "<c8", ">c16", "V2"))
+@pytest.mark.parametrize("order", "CF")
+def test_npy_files_of_other_forms(tmp_path, form, order):
+    values = np.random.default_rng(0).integers(0, 2 if form == "?" else 100, (3, 4, 5))
+    values = values.astype(np.uint16).view(form) if form == "V2" else values.astype(form)
+    path = tmp_path / "x.npy"
+    np.save(path, np.asarray(values, order=order))
+    for source in (path, io.BytesIO(path.read_bytes())):
+        x = mx.load(source, format="npy")
+        if form == "V2":
+            assert x.dtype == mx.bfloat16
+            x, expected = x.view(mx.uint16), values.view(np.uint16)
+        else:
+            expected = values
+        np.testing.assert_array_equal(np.array(x), expected)
+
+
+def test_many_files_at_a_time(tmp_path, monkeypatch):
+    """No more are held open than a process may have: others are read at once."""
+    monkeypatch.setattr(content, "FILES", content._Descriptor.alive + 10)
+    arrays = []
+    for i in range(30):
+        mx.save(tmp_path / f"{i}.npy", mx.full((50,), i))
+        before = len(os.listdir("/proc/self/fd"))
+        arrays.append(mx.load(tmp_path / f"{i}.npy"))
+        assert len(os.listdir("/proc/self/fd")) == before + (2 if i < 10 else 0)
+    assert [x[7].item() for x in arrays] == list(range(30))
+    mx.save(tmp_path / "next.npy", mx.full((50,), 1))
+    assert mx.load(tmp_path / "next.npy")._node.buffer._fill is not None
 
 
 def test_arrays_are_written_to_without_harm(tmp_path):

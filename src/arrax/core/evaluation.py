@@ -21,6 +21,12 @@ def _collect(tree: Any, nodes: list[Node]) -> None:
             _collect(value, nodes)
 
 
+def _read(nodes: list[Node]) -> None:
+    """Reads what was loaded: content that comes from a file is made when the address is asked for."""
+    for node in nodes:
+        node.buffer.ptr  # noqa: B018
+
+
 def eval(*args: Any) -> None:
     """Computes all arrays in the arguments: arrays, and lists, tuples and dictionaries of them, however nested.
 
@@ -34,6 +40,7 @@ def eval(*args: Any) -> None:
     nodes: list[Node] = []
     _collect(args, nodes)
     evaluate(nodes)
+    _read(nodes)
 
 
 def async_eval(*args: Any) -> None:
@@ -50,3 +57,4 @@ def async_eval(*args: Any) -> None:
     nodes: list[Node] = []
     _collect(args, nodes)
     evaluate_later(nodes, current_stream())
+    _read([node for node in nodes if node.buffer is not None])

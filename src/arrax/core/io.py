@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from arrax.core.device import check_stream
 from arrax.core.files.content import Content
 from arrax.core.files.gguf import gguf_writer, read_gguf
-from arrax.core.files.npy import read_npy, write_npy
+from arrax.core.files.npy import read_npy, read_npy_later, write_npy
 from arrax.core.files.npz import npz_writer, read_npz
 from arrax.core.files.safetensors import read_safetensors, safetensors_writer
 from arrax.core.files.streams import File, evaluated, is_path, reading
@@ -163,9 +163,10 @@ def load(
 ) -> array | dict[str, array] | tuple[dict[str, array], dict[str, Any]]:
     """Reads arrays from an npy, npz, safetensors or GGUF file.
 
-    The arrays of safetensors and GGUF files are read when they are used; they are views into the file where it has the
-    elements as memory needs them. Such a file may be replaced or removed, but not changed in place, while arrays out of
-    it are in use.
+    The arrays of safetensors and GGUF files, and of npy files that are given by their path, are read when they are used
+    or evaluated; for an npy file it turns out then that it is cut off. Those of safetensors and GGUF files are views
+    into the file where it has the elements as memory needs them. Such a file may be replaced or removed, but not
+    changed in place, while arrays out of it are in use.
 
     Tensors of GGUF files quantized to 4 or 8 bits (Q4_0, Q4_1, Q8_0) come as ``quantized_matmul`` takes them, with
     groups of 32: ``x.weight``, ``x.scales`` and ``x.biases``. Those of other quantizations and bfloat16 become float16.
@@ -199,7 +200,8 @@ def load(
         raise ValueError(f"[load] expected a format with metadata, got {kind}: leave return_metadata out")
     with reading(file, ValueError if kind in ("npz", "gguf") else RuntimeError) as (source, size, name):
         if kind == "npy":
-            return _wrap(read_npy(source, size, name))
+            by_name = is_path(file)  # else the file stands behind the array when this returns
+            return _wrap(read_npy_later(Content(source, size, name)) if by_name else read_npy(source, size, name))
         if kind == "npz":
             return {key: _wrap(node) for key, node in read_npz(source, size, name).items()}
         read: Callable[[Content], tuple[dict[str, Node], dict[str, Any]]]

@@ -21,6 +21,7 @@ from arrax.runtime import executor
 from arrax.runtime.buffer import SLACK, Buffer, as_numpy, pool
 
 Fill = Callable[[np.ndarray], None]
+FILES = 256  # that are held open at a time; more are read at once
 
 
 class Deferred(Buffer):
@@ -50,11 +51,15 @@ class Deferred(Buffer):
 class _Descriptor:
     """An open file, closed when nobody wants to read from it any more."""
 
+    alive = 0
+
     def __init__(self, fd: int) -> None:
         self.fd = fd
+        _Descriptor.alive += 1
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         close(self.fd)
+        type(self).alive -= 1
 
 
 class Content:
@@ -83,7 +88,7 @@ class Content:
 
     def _mapped(self, stream: Any) -> np.ndarray | None:
         """The bytes of a real file; None where they cannot be mapped."""
-        if type(stream) not in (io.BufferedReader, io.FileIO) or not self.size:
+        if type(stream) not in (io.BufferedReader, io.FileIO) or not self.size or _Descriptor.alive >= FILES:
             return None
         try:
             fd, start = stream.fileno(), stream.tell()
@@ -112,6 +117,11 @@ class Content:
                     "the file has been shortened since it was loaded"
                 )
             at += n
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether the bytes are still those of a file, which are read when they are used."""
+        return self._descriptor is not None
 
     def array(self, start: int, shape: Shape, dtype: Dtype) -> Node:
         """The array whose elements begin at ``start``. The caller has checked that they lie within."""

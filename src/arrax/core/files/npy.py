@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from arrax.core.files.content import Content, Deferred
 from arrax.core.files.streams import checked_shape, content, line, nbytes, read_exactly, read_into, write
 from arrax.graph.dtypes import Dtype, bfloat16, bool_, from_numpy, uint8
 from arrax.graph.node import Node, Shape
@@ -99,21 +100,47 @@ def _parsed(header: str, name: str) -> tuple[Shape, bool, np.dtype, Dtype]:
 def read_npy(stream: Any, available: int, name: str) -> Node:
     """The array of an npy file of ``available`` bytes."""
     counted = _Counted(stream, available, name)
-    shape, fortran, stored, dtype = _parsed(_header(counted, name), name)
+    form = _parsed(_header(counted, name), name)
+    shape, _, _, dtype = form
     n = nbytes(shape, dtype)
     if n > counted.available:
         raise RuntimeError(f"[load] expected {n} bytes of data in {name}, got {counted.available}: the file is cut off")
     buffer = pool.allocate(n)
-    if not n:
-        return executor.data(buffer, shape, dtype)
-    raw = as_numpy(buffer, (n,), uint8, writable=True)
-    read_into(stream, raw.data, name)
+    if n:
+        raw = as_numpy(buffer, (n,), uint8, writable=True)
+        read_into(stream, raw.data, name)
+        _convert(raw, *form)
+    return executor.data(buffer, shape, dtype)
+
+
+def read_npy_later(file: Content) -> Node:
+    """The array of an npy file that is read when it is used; it may turn out then that the file is cut off."""
+    head = io.BytesIO(file.view[: _LONGEST_HEADER + 12])
+    counted = _Counted(head, file.size, file.name)
+    form = _parsed(_header(counted, file.name), file.name)
+    shape, _, _, dtype = form
+    start, n = head.tell(), nbytes(shape, dtype)
+    there = file.size - start
+
+    def fill(target: np.ndarray) -> None:
+        if n > there:
+            raise RuntimeError(f"[load] expected {n} bytes of data in {file.name}, got {there}: the file is cut off")
+        file.read(start, target)
+        _convert(target, *form)
+
+    # no memory is taken for what cannot be read
+    buffer = Deferred(min(n, there), fill) if n else pool.allocate(0)
+    if not file.is_mapped:
+        buffer.ptr  # noqa: B018
+    return executor.data(buffer, shape, dtype)
+
+
+def _convert(raw: np.ndarray, shape: Shape, fortran: bool, stored: np.dtype, dtype: Dtype) -> None:
+    """Makes elements as the file has them those of an array, in their place."""
     if dtype is bool_:
         np.not_equal(raw, 0, out=raw.view(np.bool_))
+    parts = raw.view(stored.newbyteorder("="))
     if not stored.isnative:
-        parts = raw.view(stored.newbyteorder("="))
         parts.byteswap(inplace=True)
     if fortran and len(shape) > 1:
-        columns = as_numpy(buffer, tuple(reversed(shape)), dtype)
-        return executor.from_numpy_array(columns.T)
-    return executor.data(buffer, shape, dtype)
+        parts.reshape(shape)[...] = parts.reshape(shape, order="F").copy()
