@@ -28,7 +28,7 @@ from arrax.graph.node import Node
 from arrax.prims.leaf import constant
 from arrax.prims.pointwise import cast
 from arrax.prims.view import concatenate, reshape
-from arrax.runtime.executor import from_numpy_array, to_numpy
+from arrax.runtime.executor import data, from_numpy_array, to_numpy, tracing
 
 _SCALARS = (bool, int, float, complex)
 _LIMITS: dict[Dtype, Any] = {d: np.iinfo(d.np) for d in ALL if d.is_integer}
@@ -287,7 +287,10 @@ def _stack(flat: list[Any], shape: tuple[int, ...], dtype: Dtype) -> Node:
 def new_node(value: Any, dtype: Dtype | None) -> Node:
     """What the constructor of an array makes of its argument."""
     if isinstance(value, Handle):
+        # a node of its own where data are there: compile refuses an argument that the function captures as well
         node = value._node
+        if node.buffer is not None and not tracing.depth:
+            node = data(node.buffer, node.shape, node.dtype)
     elif isinstance(value, list | tuple):
         return list_node(value, dtype)
     else:

@@ -25,6 +25,7 @@ from arrax.transforms import serialization, trees
 from arrax.transforms.export import Function, Type, record
 from arrax.transforms.shapeless import generalized
 from arrax.transforms.sizes import Size
+from arrax.transforms.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from arrax.core.array import array
@@ -79,8 +80,9 @@ def _record(fun: Callable[..., Any], args: Sequence[Handle], kwargs: dict[str, H
     def recorded(types: Sequence[Type]) -> Function:
         return record(flat, types, _names(fun, count), keywords)
 
-    example = recorded([_type(a) for a in (*args, *(kwargs[k] for k in keywords))])
-    return generalized(example, recorded) if shapeless else example
+    with Snapshot(fun=fun):
+        example = recorded([_type(a) for a in (*args, *(kwargs[k] for k in keywords))])
+        return generalized(example, recorded) if shapeless else example
 
 
 def _check(op: str, fun: Any, shapeless: Any, metadata: Any) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import operator
 import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -66,6 +67,8 @@ class Template:
     Operations that do not depend on the placeholders are shared by all calls.
 
     Attributes:
+        used: which placeholders the outputs depend on, None where that is all of them. The others are left out.
+        arity: how many those are.
         number: templates of one number do the same.
         types: shape and dtype of each output.
         constants: the nodes from outside that the function uses.
@@ -73,16 +76,29 @@ class Template:
             through the placeholders, the constants, and the operations.
         results: the outputs' positions.
         computes: for each output whether it is that of an operation, not a placeholder or a constant itself.
-        plans: what the executor keeps for calls of this template, by the results that are wanted.
+        needs: for each output which placeholders and constants it depends on, as bits at their positions.
+        risks: for each output which operations that may fail it depends on, likewise.
+        plans: by the results that are wanted, which inputs these need and the plan that the executor keeps for them.
     """
 
-    __slots__ = ("arity", "computes", "constants", "number", "plans", "program", "results", "types")
+    __slots__ = (
+        "arity",
+        "computes",
+        "constants",
+        "needs",
+        "number",
+        "plans",
+        "program",
+        "results",
+        "risks",
+        "types",
+        "used",
+    )
 
     def __init__(self, placeholders: Sequence[Node], outputs: Sequence[Node]) -> None:
-        self.arity = len(placeholders)
         self.types: list[tuple[Shape, Dtype]] = [(n.shape, n.dtype) for n in outputs]
         self.constants: list[Node] = []
-        self.plans: dict[tuple[int, ...], Any] = {}
+        self.plans: dict[tuple[int, ...], tuple[tuple[int, ...], Any]] = {}
         self.program: list[tuple[Primitive, tuple, Shape, Dtype, tuple[int, ...]]] = []
 
         targets = [resolve(n) for n in outputs]
@@ -107,8 +123,12 @@ class Template:
                 body[id(node)] = node
                 stack += [resolve(i) for i in node.inputs]
         parts = [n for n in order if id(n) in body]
-        position = {id(n): i for i, n in enumerate(placeholders)}
         used = [resolve(i) for node in parts for i in node.inputs]
+        needed_ids = {id(n) for n in (*used, *targets)}
+        kept = [i for i, n in enumerate(placeholders) if id(n) in needed_ids]
+        self.used = None if len(kept) == len(placeholders) else tuple(kept)
+        self.arity = len(kept)
+        position = {id(placeholders[k]): i for i, k in enumerate(kept)}
         for node in [*used, *targets]:
             if id(node) not in inside and id(node) not in position:
                 position[id(node)] = self.arity + len(self.constants)
@@ -121,9 +141,21 @@ class Template:
         self.results = [position[id(n)] for n in targets]
         self.computes = [i >= first for i in self.results]
         self.number = number_of((self.arity, len(self.constants), tuple(self.program), tuple(self.results)))
+        needs = [1 << i for i in range(first)]
+        risks = [0] * first
+        for i, (prim, *_, at) in enumerate(self.program):
+            # what a library does row by row has no reason to fail
+            need, risk = 0, 1 << i if prim.kind == "opaque" and prim.lower is None else 0
+            for k in at:
+                need |= needs[k]
+                risk |= risks[k]
+            needs.append(need)
+            risks.append(risk)
+        self.needs = [needs[i] for i in self.results]
+        self.risks = [risks[i] for i in self.results]
 
     def instantiate(self, inputs: Sequence[Node]) -> list[Node]:
-        """The outputs, with the given nodes in the places of the placeholders."""
+        """The outputs, with the given nodes in the places of the placeholders that are used."""
         return self.opened((*inputs, *self.constants))[1]
 
     def opened(self, inputs: Sequence[Node]) -> tuple[list[Node], list[Node]]:
@@ -135,7 +167,9 @@ class Template:
         return values[len(inputs) :], [values[i] for i in self.results]
 
     def call(self, prim: Primitive, result_prim: Primitive, inputs: tuple[Node, ...]) -> list[Result]:
-        """Records a call: the results."""
+        """Records a call, on nodes for all placeholders: the results."""
+        if self.used is not None:
+            inputs = tuple([inputs[i] for i in self.used])
         call = Call(prim, (*inputs, *self.constants), (self.number,), (), bool_)
         call.template, call.expansion = self, None
         source = (call,)
@@ -185,21 +219,44 @@ def needed(outputs: Sequence[Node]) -> list[Node]:
     return order
 
 
-def other_results(order: Sequence[Node]) -> list[Node]:
-    """Of the calls in a graph, the results that somebody holds and that are not part of it.
+@functools.lru_cache(maxsize=4096)
+def bits(mask: int) -> tuple[int, ...]:
+    """The positions of the bits that are set."""
+    return tuple([i for i in range(mask.bit_length()) if mask >> i & 1])
 
-    They are to be evaluated with it: what they would be computed from may be overwritten.
+
+def is_at_hand(node: Node) -> bool:
+    """Whether a value is there, or is one scalar, so that it makes no difference whether it is needed."""
+    while node.buffer is None and node.prim.kind in ("view", "alias"):
+        node = node.inputs[0]
+    return node.buffer is not None or node.prim.name == "const"
+
+
+def other_results(order: Sequence[Node]) -> tuple[list[Node], bool]:
+    """Of the calls in a graph, the results that somebody holds, that are not part of it, and that come for little.
+
+    They are to be evaluated with it, so that what they share is computed once. Second whether further ones are left,
+    which need what the graph does not: what they would be computed from must not be overwritten then.
     """
     found: list[Node] = []
+    left = False
     here: set[int] | None = None
     for call in order:
-        if type(call) is Call:
-            here = here or {id(n) for n in order}
-            for reference in call.results:
-                result = reference()
-                if result is not None and result.buffer is None and id(result) not in here:
+        if type(call) is not Call:
+            continue
+        here = here or {id(n) for n in order}
+        held = [(i, r) for i, reference in enumerate(call.results) if (r := reference()) is not None]
+        others = [(i, r) for i, r in held if r.buffer is None and id(r) not in here]
+        if others:
+            needs, risks = call.template.needs, call.template.risks
+            need = functools.reduce(operator.or_, [needs[i] for i, r in held if id(r) in here], 0)
+            risk = functools.reduce(operator.or_, [risks[i] for i, r in held if id(r) in here], 0)
+            for i, result in others:
+                if risks[i] & ~risk or not all(is_at_hand(call.inputs[k]) for k in bits(needs[i] & ~need)):
+                    left = True
+                else:
                     found.append(result)
-    return found
+    return found, left
 
 
 def inlined(outputs: Sequence[Node]) -> tuple[list[Node], list[Node]]:

@@ -1,12 +1,24 @@
 """Transformations of functions that use a module."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
 import arrax.core as mx
 from arrax.nn.layers.base import Module
 from arrax.utils import tree_flatten, tree_map, tree_reduce, tree_unflatten
+
+
+@contextmanager
+def _kept(module: Module) -> Iterator[dict]:
+    """The trainable parameters; they are the module's again if an exception ends what is done with them."""
+    parameters = module.trainable_parameters()
+    try:
+        yield parameters
+    except BaseException:
+        module.update(parameters)
+        raise
 
 
 def value_and_grad(model: Module, fn: Callable) -> Callable:
@@ -36,7 +48,8 @@ def value_and_grad(model: Module, fn: Callable) -> Callable:
 
     @wraps(fn)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        return transformed(model.trainable_parameters(), *args, **kwargs)
+        with _kept(model) as parameters:
+            return transformed(parameters, *args, **kwargs)
 
     return wrapped
 
@@ -62,7 +75,8 @@ def checkpoint(module: Module, fn: Callable | None = None) -> Callable:
     # A module has no name and no docstring of its own to pass on.
     @wraps(function if fn is not None else type(module).__call__)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        return checkpointed(module.trainable_parameters(), *args, **kwargs)
+        with _kept(module) as parameters:
+            return checkpointed(parameters, *args, **kwargs)
 
     return wrapped
 

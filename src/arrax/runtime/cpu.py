@@ -501,10 +501,10 @@ class BoundCall:
     def _outside(node: Node, number: dict[int, int]) -> tuple[str, int | Node]:
         return ("argument", number[id(node)]) if id(node) in number else ("node", node)
 
-    def start(self, inputs: tuple[Node, ...]) -> Run:
-        """What evaluates a call with these arguments; those that only the call refers to may be overwritten."""
+    def start(self, inputs: tuple[Node, ...], *, donate: bool) -> Run:
+        """What evaluates a call with these arguments; those that only the call refers to may be overwritten then."""
         given: dict[int, tuple[Buffer, Pair]] = {}
-        for x, j, pair in self.donations:
+        for x, j, pair in self.donations if donate else ():
             if j not in given and sys.getrefcount(inputs[x]) == ALONE and _is_alone(inputs[x]):
                 given[j] = (inputs[x].buffer, pair)
         data = [(inputs[x] if isinstance(x, int) else x).buffer for x in self.data]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import os
 import sys
@@ -15,9 +16,10 @@ import numpy as np
 
 from arrax.codegen import cpu
 from arrax.graph.dtypes import Dtype, from_numpy
-from arrax.graph.node import Node, Shape
-from arrax.graph.template import Call, Result, Template, inlined, needed, opened, other_results
+from arrax.graph.node import Node, Shape, topological
+from arrax.graph.template import Call, Result, Template, bits, inlined, is_at_hand, needed, opened, other_results
 from arrax.prims import leaf
+from arrax.prims.call import variable_p
 from arrax.runtime import buffer as memory
 from arrax.runtime import debug, threads
 from arrax.runtime.cpu import Bound, BoundCall
@@ -29,6 +31,7 @@ BOUND = 4096
 STREAMS = 8  # threads for what runs in the background
 AHEAD = 4  # graphs of one stream that are computed or wait for it
 _UNKNOWN: Any = object()
+_TRACED = (leaf.placeholder, variable_p)  # arguments of a trace
 _NUMBER = operator.attrgetter("number")
 
 _lock = threading.RLock()
@@ -116,8 +119,8 @@ def evaluate(outputs: list[Node]) -> None:
     """Computes the given nodes, so that each has a buffer.
 
     Nodes change under the lock only: it is held while the graph is read, and again while the results are handed out.
-    Raises ValueError where one depends on a placeholder of a transform, MemoryError where there is not enough memory;
-    then nothing has changed.
+    Raises ValueError where one depends on an argument of a trace, RuntimeError where that has ended, MemoryError where
+    there is not enough memory; then nothing has changed.
     """
     with _lock:
         pending = _pending(outputs)
@@ -153,6 +156,11 @@ def evaluate_later(outputs: list[Node], stream: int = 0) -> None:
     what has failed.
     """
     global _background
+    if tracing.depth and any(n.prim in _TRACED for n in topological([n for n in outputs if n.buffer is None])):
+        raise ValueError(
+            "[async_eval] Not allowed inside a graph transformation. "
+            "Call it outside of the function that is traced, or on arrays that do not depend on its arguments"
+        )
     if tracing.depth or debug.level:
         evaluate(outputs)
         return
@@ -306,15 +314,15 @@ def _prepare(pending: list[Node]) -> tuple[Run | _Computed, list[Node], list[tup
     if type(first) is Result:
         found = _call(pending)
         if found is not None:
-            bound, wanted = found
-            return bound.start(first.inputs[0].inputs), wanted, []
+            bound, wanted, left = found
+            return bound.start(first.inputs[0].inputs, donate=not left), wanted, []
     order, key, uses = _linearise(pending)
-    others = other_results(order)
+    others, left = other_results(order)
     if others:
         pending = [*pending, *others]
         order, key, uses = _linearise(pending)
-    keeps = tracing.depth > 0
-    if not keeps:
+    keeps = tracing.depth > 0 or left  # then nothing is overwritten
+    if not tracing.depth:
         kept = _kept(order, pending, uses)
         if kept:
             pending = [*pending, *kept]
@@ -408,10 +416,10 @@ def _single(node: Node) -> tuple[list[Node], tuple, tuple[Node, ...]] | None:
     return None
 
 
-def _call(pending: list[Node]) -> tuple[BoundCall, list[Node]] | None:
+def _call(pending: list[Node]) -> tuple[BoundCall, list[Node], bool] | None:
     """The plan of one call of a compiled function whose arguments are data, if the nodes are results of that.
 
-    With it those nodes, and the call's other results that somebody holds.
+    With it those nodes, and the call's other results that somebody holds; whether some of these are left.
     """
     call = pending[0].inputs[0] if pending[0].inputs else None
     if type(call) is not Call or call.expansion is not None:
@@ -421,20 +429,25 @@ def _call(pending: list[Node]) -> tuple[BoundCall, list[Node]] | None:
         if not node.inputs or node.inputs[0] is not call:
             return None
     template = call.template
-    for i in range(template.arity):
-        if inputs[i].buffer is None:
-            return None
-    wanted = [*pending, *other_results([call, *pending])]
+    others, left = other_results([call, *pending])
+    wanted = [*pending, *others]
     key = tuple([n.params[0] for n in wanted])
-    found: BoundCall | bool | None = template.plans.get(key)
-    if found is None:
-        found = template.plans[key] = _bind_call(template, inputs, key)
-    return (found, wanted) if isinstance(found, BoundCall) else None
+    known = template.plans.get(key)
+    used = known[0] if known else bits(functools.reduce(operator.or_, [template.needs[i] for i in key]))
+    for i in used:
+        if i < template.arity and inputs[i].buffer is None:
+            return None
+    if known is None:
+        known = template.plans[key] = used, _bind_call(template, inputs, key, used)
+    return (known[1], wanted, left) if known[1] is not None else None
 
 
-def _bind_call(template: Template, inputs: tuple[Node, ...], wanted: tuple[int, ...]) -> BoundCall | bool:
-    """A plan for certain results of a template; False where the ordinary way must do."""
-    unknown = [n for n in template.constants if n.buffer is None and n.inputs]
+def _bind_call(
+    template: Template, inputs: tuple[Node, ...], wanted: tuple[int, ...], used: tuple[int, ...]
+) -> BoundCall | None:
+    """A plan for certain results of a template, which use some inputs; None where the ordinary way must do."""
+    constants = [template.constants[i - template.arity] for i in used if i >= template.arity]
+    unknown = [n for n in constants if n.buffer is None and n.inputs]
     if unknown and not any(_depends_on_placeholder(n) for n in unknown):
         evaluate(unknown)
     # distinct leaves, although the caller may have passed one array twice
@@ -447,14 +460,14 @@ def _bind_call(template: Template, inputs: tuple[Node, ...], wanted: tuple[int, 
             targets[i] = data(memory.from_array(value), node.shape, node.dtype)
     pending = list({id(n): n for n in targets if n.buffer is None}.values())
     if not pending:
-        return False
+        return None
     order, key, _ = _linearise(pending)
     assert key is not None
     bound = _bound.get(key, _UNKNOWN)
     if bound is _UNKNOWN:
         bound = _bind(order, pending, key)
     if bound is None:
-        return False
+        return None
     found = BoundCall(bound, order, leaves, pending, targets)
     for node in leaves:  # the plan must not hold on to data
         node.buffer = None
@@ -466,17 +479,25 @@ def _depends_on_placeholder(node: Node) -> bool:
 
 
 def _linearise(outputs: list[Node]) -> tuple[list[Node], tuple | None, dict[int, int]]:
-    """The graph, inputs first, and a key, equal for equal graphs of equal sizes; None if there are aliases in it.
+    """The graph, inputs first, and a key, equal for equal graphs of equal sizes; None if that does not tell.
+
+    That is so where there are aliases in it, or calls of which only a part is needed.
 
     Third how often each node is the input of another.
     """
     found = {id(n): n for n in outputs}
     uses: dict[int, int] = {}
+    calls: dict[int, tuple[Call, int, int]] = {}  # with what the results in the graph need, and risk
     stack = list(found.values())
     while stack:
         node = stack.pop()
         if node.buffer is None:
-            for x in node.inputs:
+            inputs = node.inputs
+            if node.prim.kind == "call":
+                if type(node) is Call:  # its results say what they need of it
+                    continue
+                inputs = _through(node, calls)
+            for x in inputs:
                 i = id(x)
                 if i in uses:
                     uses[i] += 1
@@ -486,6 +507,8 @@ def _linearise(outputs: list[Node]) -> tuple[list[Node], tuple | None, dict[int,
                         found[i] = x
                         stack.append(x)
     order = sorted(found.values(), key=_NUMBER)
+    if any(_is_partial(*c) for c in calls.values()):
+        return order, None, uses
     position = {id(n): i for i, n in enumerate(order)}
     key: list[Any] = []
     add = key.append
@@ -503,15 +526,46 @@ def _linearise(outputs: list[Node]) -> tuple[list[Node], tuple | None, dict[int,
         elif node.prim is leaf.const:
             add(node.dtype)
         elif node.prim is leaf.placeholder:
-            raise ValueError(
-                "[eval] expected data, got an array that a transform is tracing; "
-                "move the evaluation (eval, item, tolist, print, if) out of the transformed function"
-            )
+            raise _no_data()
         else:
             add(node.prim)
             add(node.params)
     add(tuple([position[id(n)] for n in outputs]))
     return order, tuple(key), uses
+
+
+def _no_data() -> Exception:
+    """What to raise where data are wanted of an array that stands for an argument."""
+    if tracing.depth:
+        return ValueError(
+            "[eval] Attempting to eval an array during function transformations like compile or vmap is not allowed. "
+            "It is an array that a transform is tracing: move what looks at its data (eval, item, tolist, print, if) "
+            "out of the transformed function"
+        )
+    return RuntimeError(
+        "[eval] Attempting to eval an array without a primitive. It is left over from a function that a transform "
+        "traced: return it from there or, for compile, capture what the function changes by inputs and outputs"
+    )
+
+
+def _through(result: Node, calls: dict[int, tuple[Call, int, int]]) -> tuple[Node, ...]:
+    """The call of a result, and those of its inputs that the result needs and no earlier one did."""
+    call = result.inputs[0]
+    assert isinstance(call, Call)
+    which, template = result.params[0], call.template
+    more = template.needs[which]
+    if id(call) not in calls:
+        for i, x in enumerate(call.inputs):
+            if is_at_hand(x):
+                more |= 1 << i
+    _, need, risk = calls.get(id(call), (call, 0, 0))
+    calls[id(call)] = call, need | more, risk | template.risks[which]
+    return (call, *[call.inputs[i] for i in bits(more & ~need)])
+
+
+def _is_partial(call: Call, need: int, risk: int) -> bool:
+    """Whether results need a part of the call's inputs, or of its operations that may fail; see ``Template``."""
+    return need != (1 << len(call.inputs)) - 1 or functools.reduce(operator.or_, call.template.risks) != risk
 
 
 def _passes_through(result: Result) -> bool:

@@ -8,10 +8,11 @@ from typing import Any
 
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node
-from arrax.graph.template import Template
+from arrax.graph.template import Template, needed, resolve
 from arrax.prims.call import call
 from arrax.runtime.executor import tracing
 from arrax.transforms import trees
+from arrax.transforms.snapshot import Snapshot
 from arrax.transforms.tracing import Trace, named_like, unknown
 
 _CONTAINERS = (dict, list, tuple)
@@ -94,19 +95,27 @@ def compile(
             _describe_state(inputs, nodes, key, set())
         signature = tuple(key)
         entry = entries.pop(signature, None)
-        if entry is None:
+        if entry is not None:
+            entries[signature] = entry
+            return _called(entry, nodes, outputs)
+        with Snapshot(inputs, outputs, fun=fun):
             entry = _trace(fun, args, kwargs, inputs, outputs, nodes)
             while len(entries) >= ENTRIES:
                 entries.pop(next(iter(entries)), None)
-        entries[signature] = entry
-        results = call(entry.template, tuple(nodes))
-        if entry.state is not None:
-            trees.write(outputs, entry.state, map(wrap, results[entry.count :]))
-        if entry.result is trees.LEAF:
-            return wrap(results[0])
-        return trees.build(entry.result, map(wrap, results))
+            entries[signature] = entry
+            return _called(entry, nodes, outputs)
 
     return named_like(fun, compiled)
+
+
+def _called(entry: _Entry, nodes: list[Node], outputs: Any) -> Any:
+    """The result of a call; what it does to the captured outputs is done."""
+    results = call(entry.template, tuple(nodes))
+    if entry.state is not None:
+        trees.write(outputs, entry.state, map(wrap, results[entry.count :]))
+    if entry.result is trees.LEAF:
+        return wrap(results[0])
+    return trees.build(entry.result, map(wrap, results))
 
 
 def _describe(tree: Any, nodes: list[Node], key: list[Any]) -> None:
@@ -172,4 +181,11 @@ def _trace(fun: Callable[..., Any], args: tuple, kwargs: dict, inputs: Any, outp
             state = None if outputs is None else trees.structure(outputs, found)
         finally:
             captured.undo()
-    return _Entry(Template(placeholders, [a._node for a in found]), result, state, count)
+    outputs = [a._node for a in found]
+    arguments = {id(n) for n in nodes}
+    if any(id(n) in arguments for n in needed([resolve(n) for n in outputs])):
+        raise ValueError(
+            "[compile] Attempting to compile a function with uncaptured inputs is not allowed. "
+            "It uses an array that is also one of its arguments: use the argument, or capture the array by inputs"
+        )
+    return _Entry(Template(placeholders, outputs), result, state, count)

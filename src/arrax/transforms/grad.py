@@ -14,6 +14,7 @@ from arrax.prims.pointwise import cast, conj_p, stop_gradient_p
 from arrax.prims.reduce import sum_to, zeros_like
 from arrax.transforms import trees
 from arrax.transforms.cotangents import total
+from arrax.transforms.snapshot import Snapshot
 from arrax.transforms.tracing import Trace, named_like, variable
 
 
@@ -228,7 +229,7 @@ def _differentiated(
         chosen = [args[i] for i in positions] + [kwargs[name] for name in names]
         if not sum(len(trees.only_arrays(tree, op)) for tree in chosen):
             raise ValueError(f"[{op}] expected an array to differentiate by, got arguments without any")
-        with Trace():
+        with Snapshot(args, kwargs), Trace():
             variables = trees.Substitution(lambda a: wrap(variable(a._node)))
             others = trees.Substitution(lambda a: wrap(a._node))
             try:

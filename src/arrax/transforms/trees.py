@@ -61,8 +61,11 @@ def rebuild(f: Callable[[Handle], Any], tree: Any, *, keep_classes: bool = False
 
 
 def like_tuple(example: tuple, items: list) -> tuple:
-    """The items as a tuple, named like the example where that is."""
-    return type(example)(*items) if hasattr(example, "_fields") else tuple(items)
+    """The items as a tuple of the example's class."""
+    kind: Any = type(example)
+    if kind is tuple:
+        return tuple(items)
+    return kind(*items) if hasattr(kind, "_fields") else kind(items)
 
 
 def refill(tree: Any, values: Iterator[Any]) -> Any:

@@ -16,6 +16,7 @@ from arrax.prims.leaf import placeholder
 from arrax.prims.reduce import reduce, sum_p
 from arrax.prims.view import broadcast, move_axis, reshape
 from arrax.transforms import trees
+from arrax.transforms.snapshot import Snapshot
 from arrax.transforms.tracing import Trace, named_like
 
 
@@ -151,7 +152,7 @@ def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callab
         leaves = trees.only_arrays(args, "vmap")
         axes = _argument_axes(in_axes, args)
         size = _size(leaves, axes)
-        with Trace():
+        with Snapshot(fun=fun), Trace():
             known: dict[int, Node] = {}
             fresh = []
             for leaf, axis in zip(leaves, axes, strict=True):
