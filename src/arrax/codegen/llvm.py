@@ -54,6 +54,7 @@ class Emitter(Writer):
         self.name = name
         self.memory = Memory(self)
         self.keep: list[Value] = []  # values known by their id must live on
+        self.reads: dict[int, list[Value]] = {}  # of each register, since it was last changed
         self.vector: _Vector | None = None
         self.var_depth: dict[int, int] = {}
         self.register_depth: dict[int, int] = {}
@@ -150,6 +151,8 @@ class Emitter(Writer):
 
     def _remember(self, value: Value, name: str) -> None:
         self.keep.append(value)
+        if value.op == "reg":
+            self.reads.setdefault(id(value.attr), []).append(value)
         self.scopes[self.depth(value)].values[id(value)] = name
 
     def operand(self, value: Value, lanes: int) -> str:
@@ -347,8 +350,8 @@ class Emitter(Writer):
         self.memory.forget()
 
     def _drop_reads(self, register: int) -> None:
-        for scope in self.scopes:
-            for v in [v for v in self.keep if v.op == "reg" and id(v.attr) == register]:
+        for v in self.reads.pop(register, ()):
+            for scope in self.scopes:
                 scope.values.pop(id(v), None)
 
     def _vector_loop(self, loop: Loop) -> None:

@@ -36,6 +36,7 @@ class Group:
         columns: the coordinates that reduced axes (of sizes other than 1) have, and those sizes.
         reductions: the reductions computed inside, with the coordinates of their results.
         after: groups that must run before.
+        loops: of each value the loops over the columns that compute it, as bits: 1 is the last one, 2 that before it.
     """
 
     number: int
@@ -49,6 +50,7 @@ class Group:
     after: set[int] = field(default_factory=set)
     cost: int = 0
     operands: list[tuple[int, Poly]] = field(default_factory=list)  # contract: stored node and address
+    loops: dict[int, int] = field(default_factory=dict)
     spread: set[int] = field(default_factory=set)  # row values that every column uses
 
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Collection, Sequence
 
 from arrax.compiler.group import Coords, Group, Root, Schedule, effective_kind, narrow_data, normal
 from arrax.compiler.index import ONE, TINY, ZERO, Place, Poly, Symbols, ViewContext, constant
@@ -19,8 +20,11 @@ from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import EXPENSIVE
 
 MAX_COST = 4000  # machine operations per element in one kernel
+MAX_LOOPS = 8  # loops over the columns, one after the other, in one kernel
+MAX_REPEATS = 2  # of these loops in which one expensive value is computed
 MAX_TERMS = 24  # of a coordinate
 MAX_NESTING = 3  # quotients of quotients
+MAX_WALK = 256  # groups that are looked at to find out which one waits for which
 
 
 class Scheduler:
@@ -49,7 +53,7 @@ class Scheduler:
         self._measure()
 
     def _measure(self) -> None:
-        """How costly each node is to compute again, and from how many arrays it is computed."""
+        """How costly each node is to compute again, and from how many arrays, none, one or more, it is computed."""
         self.weight: list[tuple[int, int]] = []
         self.kinds = [effective_kind(node) for node in self.order]
         self.uses = [0] * len(self.order)
@@ -63,7 +67,8 @@ class Scheduler:
             elif kind in ("pointwise", "source", "view", "gather", "barrier"):
                 inputs = [self.weight[self.position[id(i)]] for i in node.inputs]
                 own = node.prim.cost if kind in ("pointwise", "source") else 0
-                self.weight.append((own + sum(w for w, _ in inputs), sum(n for _, n in inputs)))
+                cost = own + sum(w for w, _ in inputs)
+                self.weight.append((min(cost, MAX_COST), min(sum(n for _, n in inputs), 2)))
             else:
                 self.weight.append((0, 1))
 
@@ -95,15 +100,19 @@ class Scheduler:
         """The loop variables in a coordinate."""
         return {self.symbols.kinds[x][1] for x in p.letters() if self.symbols.kinds[x][0] == "var"}
 
-    def _reaches(self, start: int, goal: int) -> bool:
-        seen, stack = {start}, [start]
-        while stack:
-            for g in self.groups[stack.pop()].after:
-                if g == goal:
+    def _may_wait(self, number: int, others: Collection[int]) -> bool:
+        """Whether a group waits for one of several others, or so many groups are between them that it may."""
+        if not others:
+            return False
+        seen = {number}
+        queue = deque(seen)
+        while queue:
+            for g in self.groups[queue.popleft()].after:
+                if g in others or len(seen) > MAX_WALK:
                     return True
                 if g not in seen:
                     seen.add(g)
-                    stack.append(g)
+                    queue.append(g)
         return False
 
     # --- joining ------------------------------------------------------------------------------------------------------
@@ -139,7 +148,7 @@ class Scheduler:
 
     def _fits_reduction(self, group: Group, node: Node, coords: Coords, position: int) -> bool:
         """Whether a reduction can be computed by the group's loops; makes room for its columns if it can."""
-        if group.kind != "loop" or group.serial:
+        if group.kind != "loop" or group.serial or group.loops.get(position, 0).bit_length() >= MAX_LOOPS:
             return False
         axes = node.params[0]
         source = node.inputs[0].shape
@@ -174,7 +183,8 @@ class Scheduler:
         return True
 
     def _add_columns(self, group: Group, position: int) -> None:
-        """Loops for what a reduction runs over."""
+        """Loops for what a reduction runs over: all that the group has computed so far is computed once a row."""
+        group.loops = dict.fromkeys(group.loops, 0)
         node = self.order[position]
         source = node.inputs[0].shape
         first = len(group.dims)
@@ -184,7 +194,8 @@ class Scheduler:
         group.cols = tuple(range(first, len(group.dims)))
 
     # --- demand -------------------------------------------------------------------------------------------------------
-    def _require(self, position: int, group: Group, coords: Coords) -> None:
+    def _require(self, position: int, group: Group, coords: Coords, loops: int = 0) -> None:
+        group.loops[position] = group.loops.get(position, 0) | loops
         wanted = self.demand[position].setdefault(group.number, [])
         if coords not in wanted:
             wanted.append(coords)
@@ -240,11 +251,14 @@ class Scheduler:
         node = self.order[position]
         if self.kinds[position] in ("pointwise", "source"):
             group.cost += node.prim.cost
+        loops = group.loops.get(position, 0)
+        if position in group.reductions:
+            loops = 1 << loops.bit_length()  # it has been summed up when the first of them begins
         column = any(self._has_variables(c) for c in coords)
         for where, at in self.inputs_at(position, group, coords):
             if (column or position in group.spread) and not any(self._has_variables(c) for c in at):
                 group.spread.add(where)
-            self._require(where, group, at)
+            self._require(where, group, at, loops)
 
     def _has_variables(self, p: Poly) -> bool:
         return any(self.symbols.kinds[x][0] == "var" for x in p.letters())
@@ -319,13 +333,20 @@ class Scheduler:
         if len(wanted) == 1:
             ((number, places),) = wanted.items()
             group = self.groups[number]
-            if group.cost + self.order[position].prim.cost > MAX_COST:
+            if group.cost + self.order[position].prim.cost > MAX_COST or self._is_laborious(position, group):
                 return False
             if len(places) == 1 or self._are_apart(places):
                 return cost < 2 * EXPENSIVE or not self._repeats(group, places[0])
         if cost == 0 or arrays == 0:
             return cost <= EXPENSIVE * 4
         return arrays <= 1 and cost < EXPENSIVE
+
+    def _is_laborious(self, position: int, group: Group) -> bool:
+        """Whether a group would compute an expensive value of every column in too many of its loops over them."""
+        if self.order[position].prim.cost < EXPENSIVE or group.loops[position].bit_count() <= MAX_REPEATS:
+            return False
+        places = self.demand[position][group.number]
+        return any(not self._variables(c).isdisjoint(group.cols or ()) for coords in places for c in coords)
 
     def _are_apart(self, places: list[Coords]) -> bool:
         """Whether places are a few constant steps apart that no loop makes: other elements in every iteration."""
@@ -367,8 +388,7 @@ class Scheduler:
                 continue
             if len(group.roots) > 12 or not self._fits_root(group, node, places[0]):
                 continue
-            others = [n for n in self.demand[position] if n != number]
-            if any(self._reaches(number, n) for n in others):
+            if self._is_laborious(position, group) or self._may_wait(number, self.demand[position].keys() - {number}):
                 continue
             return group, places[0]
         return None
@@ -378,6 +398,8 @@ class Scheduler:
         if host is None:
             host = self._new_group("loop", self.order[position].shape)
         group, coords = host
+        if len({v for c in coords for v in self._variables(c)}) == len(group.dims):
+            group.loops[position] = group.loops.get(position, 0) | 1
         self._root(position, group, coords)
         self._propagate(position, group, coords)
 
@@ -394,9 +416,9 @@ class Scheduler:
             group = self.groups[number]
             if len(places) != 1:
                 continue
-            store = must or len(self.demand[position]) > 1
-            others = [n for n in self.demand[position] if n != number]
-            if store and (len(group.roots) > 12 or any(self._reaches(number, n) for n in others)):
+            others = self.demand[position].keys() - {number}
+            store = must or bool(others)
+            if store and (len(group.roots) > 12 or self._may_wait(number, others)):
                 continue
             if self._fits_reduction(group, node, places[0], position):
                 group.reductions[position] = places[0]
