@@ -42,6 +42,11 @@ def _sum(a: Node, axes: tuple[int, ...]) -> Node:
     return reduce(sum_p, a, axes) if axes else a
 
 
+def _wide(a: Node) -> Node:
+    """Half precision in float32, in which powers and sums neither overflow nor lose digits."""
+    return p.cast(a, a.dtype.compute)
+
+
 def _squares(a: Node) -> Node:
     if not a.dtype.is_complex:
         return p.square(a)
@@ -53,6 +58,7 @@ def _magnitude(a: Node) -> Node:
 
 
 def _two_norm(a: Node, axes: tuple[int, ...]) -> Node:
+    a = _wide(a)
     return p.sqrt(_sum(_squares(a), axes))
 
 
@@ -61,8 +67,8 @@ def _vector_norm(a: Node, order: float, axes: tuple[int, ...]) -> Node:
     if order == 2:
         return _two_norm(a, axes)
     if order == 0:
-        return _sum(p.cast(p.not_equal(a, constant(0, a.dtype)), a.dtype), axes)
-    size = _magnitude(a)
+        return _sum(p.cast(p.not_equal(a, constant(0, a.dtype)), a.dtype.compute), axes)
+    size = _magnitude(_wide(a))
     if order == float("inf"):
         return _extremum(max_p, size, axes)
     if order == float("-inf"):
@@ -90,7 +96,7 @@ def _matrix_norm(a: Node, order: float | str, rows: int, columns: int) -> Node:
     if isinstance(order, str) or abs(order) not in (1, float("inf")):
         raise ValueError(f"[norm] expected an ord out of 1, -1, 2, -2, inf, -inf for matrices, got {order}")
     along, other = (rows, columns) if abs(order) == 1 else (columns, rows)
-    sums = reduce(sum_p, _magnitude(a), (along,))
+    sums = reduce(sum_p, _magnitude(_wide(a)), (along,))
     return p.cast(_extremum(max_p if order > 0 else min_p, sums, (other,)), a.dtype)
 
 
@@ -139,7 +145,8 @@ def norm(
     if len(set(axes)) != len(axes):
         raise ValueError(f"[norm] expected every axis once, got {list(given)}: leave out duplicates")
     if ord is None and (axis is None or len(axes) <= 2):
-        return _wrap(_without(_two_norm(node, tuple(sorted(axes))), axes, keepdims))
+        result = _two_norm(node, tuple(sorted(axes)))
+        return _wrap(_without(p.cast(result, real_of(node.dtype)), axes, keepdims))
     if not isinstance(ord, str):
         expect("norm", float | None, ord=ord)
     if isinstance(ord, str):
@@ -149,9 +156,10 @@ def norm(
             raise ValueError(f"[norm] expected 'fro', 'nuc' or a number as ord, got {ord!r}")
     if len(axes) == 1 and not isinstance(ord, str) and ord is not None:
         result = _vector_norm(node, float(ord), axes)
-        result = result if float(ord) == 2 else p.cast(result, node.dtype)
+        result = p.cast(result, real_of(node.dtype) if float(ord) == 2 else node.dtype)
     elif len(axes) == 2 and ord is not None:
         result = _matrix_norm(node, ord, *axes)
+        result = result if node.dtype.is_complex else p.cast(result, node.dtype)
     else:
         raise ValueError(f"[norm] expected one axis or two, got {len(axes)}: pass axis, or flatten the array")
     return _wrap(_without(result, axes, keepdims))
@@ -180,7 +188,8 @@ def vector_norm(
     node = array_node("vector_norm", a)
     node = p.cast(node, to_inexact(node.dtype))
     axes = normalize_axes("vector_norm", axis, node.ndim)
-    return _wrap(_without(_real(_vector_norm(node, float(ord), axes)), axes, keepdims))
+    result = _real(_vector_norm(node, float(ord), axes))
+    return _wrap(_without(p.cast(result, real_of(node.dtype)), axes, keepdims))
 
 
 def matrix_norm(
@@ -197,4 +206,5 @@ def matrix_norm(
         raise ValueError(f"[matrix_norm] expected at least 2 dimensions, got {node.ndim}: use vector_norm")
     node = p.cast(node, to_inexact(node.dtype))
     axes = (node.ndim - 2, node.ndim - 1)
-    return _wrap(_without(_real(_matrix_norm(node, "fro" if ord is None else ord, *axes)), axes, keepdims))
+    result = _real(_matrix_norm(node, "fro" if ord is None else ord, *axes))
+    return _wrap(_without(p.cast(result, real_of(node.dtype)), axes, keepdims))

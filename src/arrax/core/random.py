@@ -25,19 +25,18 @@ from arrax.core.array import array
 from arrax.core.axes import as_shape, normalize_axis
 from arrax.core.convert import array_node, as_node, scalar_kind
 from arrax.core.device import check_stream
-from arrax.core.ops.standard import nextafter
+from arrax.core.draws import between, by_cumulative_distribution, rounded, under
 from arrax.graph.dtypes import Dtype, bfloat16, bool_, float16, float32, int32, promote, uint8, uint32
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node, Shape
-from arrax.graph.primitive import bind, broadcast_shapes
+from arrax.graph.primitive import broadcast_shapes
 from arrax.prims import pointwise as p
 from arrax.prims.contract import matmul
 from arrax.prims.gather import take
 from arrax.prims.leaf import constant, random_bits
 from arrax.prims.linalg import symmetric_root
 from arrax.prims.opaque import argsort
-from arrax.prims.reduce import argmax_p, max_p, reduce, sum_p
-from arrax.prims.scan import cumsum_p
+from arrax.prims.reduce import argmax_p, reduce
 from arrax.prims.view import reshape, slice_
 from arrax.runtime.executor import from_numpy_array, to_numpy, tracing
 
@@ -176,30 +175,6 @@ def _unit(op: str, key: Any, shape: Shape, dtype: Dtype) -> Node:
     return p.minimum(p.cast(u, dtype), constant(_BELOW_ONE[dtype], dtype))
 
 
-def _between(op: str, u: Node, low: Node, high: Node) -> Node:
-    """Uniform numbers from [0, 1) moved to [low, high)."""
-    width = _rounded(p.sub, high, low)
-    if broadcast_shapes(op, u.shape, width.shape) != u.shape:
-        raise ValueError(
-            f"[{op}] expected bounds that broadcast to shape {list(u.shape)}, got {list(width.shape)}: pass shape"
-        )
-    return _rounded(p.add, _rounded(p.mul, width, u), low)
-
-
-def _under(x: Node, low: Node, high: Node) -> Node:
-    """Numbers in [low, high]; those that were rounded to the upper bound are the largest below it, if it is above."""
-    fixed = p.stop_gradient(high)
-    below = nextafter(_wrap(fixed), -math.inf)._node
-    rounded_up = p.bitwise_and(p.greater_equal(x, fixed), p.greater(fixed, p.stop_gradient(low)))
-    return p.where(rounded_up, below, x)
-
-
-def _rounded(record: Callable[[Node, Node], Node], a: Node, b: Node) -> Node:
-    """An operation whose result is rounded to its type at once, as MLX does it, also in the middle of a kernel."""
-    wide = a.dtype.compute
-    return p.cast(record(p.cast(a, wide), p.cast(b, wide)), a.dtype)
-
-
 def _symmetric(op: str, key: Any, shape: Shape) -> Node:
     """float32, uniform in (-1, 1)."""
     u = _unit(op, key, shape, float32)
@@ -268,11 +243,11 @@ def uniform(
     u = _unit("uniform", key, _shape("uniform", shape), dtype)
     if not bounds:
         return _wrap(u)
-    x = _between("uniform", u, *bounds)
+    x = between("uniform", u, *bounds)
     if {scalar_kind(low), scalar_kind(high)} <= {bool, int, float}:
         least, most = (np.float32(value).astype(dtype.np) for value in (low, high))
         return _wrap(p.minimum(x, constant(float(np.nextafter(most, least)), dtype)) if least < most else x)
-    return _wrap(_under(x, *bounds))
+    return _wrap(under(x, *bounds))
 
 
 def normal(
@@ -319,11 +294,11 @@ def normal(
         factor = constant(math.sqrt(2), dtype)
     if scale is not None:
         given = p.cast(as_node("normal", scale), dtype)
-        factor = given if factor is None else _rounded(p.mul, factor, given)
+        factor = given if factor is None else rounded(p.mul, factor, given)
     if factor is not None:
-        z = _rounded(p.mul, factor, z)
+        z = rounded(p.mul, factor, z)
     if loc is not None:
-        z = _rounded(p.add, p.cast(as_node("normal", loc), dtype), z)
+        z = rounded(p.add, p.cast(as_node("normal", loc), dtype), z)
     return _wrap(z)
 
 
@@ -404,7 +379,7 @@ def randint(
         raise ValueError(f"[randint] expected an integer dtype or bool, got {dtype.name}: cast the samples instead")
     first, end = as_node("randint", low), as_node("randint", high)
     u = _unit("randint", key, _shape("randint", shape), float32)
-    u = _between("randint", u, p.cast(first, float32), p.cast(end, float32))
+    u = between("randint", u, p.cast(first, float32), p.cast(end, float32))
     end = p.cast(end, int32) if end.dtype is bool_ else end
     work = uint8 if dtype is bool_ else dtype
     sample, least, most = (
@@ -480,7 +455,7 @@ def truncated_normal(
     low, high = p.cast(as_node(op, lower), dtype), p.cast(as_node(op, upper), dtype)
     target = broadcast_shapes(op, low.shape, high.shape) if shape is None else _shape(op, shape)
     root2 = constant(math.sqrt(2), dtype)
-    u = _between(op, _unit(op, key, target, dtype), p.erf(p.div(low, root2)), p.erf(p.div(high, root2)))
+    u = between(op, _unit(op, key, target, dtype), p.erf(p.div(low, root2)), p.erf(p.div(high, root2)))
     x = p.mul(root2, p.erfinv(u))
     # where u is rounded to 1, x is infinite: a bound that is, too, is as far as other samples go
     far = p.mul(root2, p.erfinv(constant(_BELOW_ONE[dtype], dtype)))
@@ -572,22 +547,9 @@ def categorical(
     target = (*drawn[:at], *drawn[at + 1 :])
     if target and math.prod(rest) == 1:  # MLX draws a single number in the other way
         u = p.cast(_unit(op, key, target, float32), dtype)
-        return _wrap(_by_cumulative_distribution(reshape(node, (node.size,)), u))
+        return _wrap(by_cumulative_distribution(reshape(node, (node.size,)), u))
     noisy = p.add(node, p.cast(_gumbel(op, key, drawn, float32), dtype))
     return _wrap(reshape(reduce(argmax_p, noisy, (at,)), target))
-
-
-def _by_cumulative_distribution(logits: Node, u: Node) -> Node:
-    """For each uniform number the first position up to which lies more than that part of the distribution."""
-    most = reduce(max_p, logits, (0,))
-    # those that are the largest weigh 1, infinite ones too
-    weights = p.where(p.equal(logits, most), p.scalar(1, logits), p.exp(p.sub(logits, most)))
-    upto = bind(cumsum_p, (weights,), (0, False, True))
-    total = slice_(upto, (1,), (logits.size - 1,))
-    part = p.mul(reshape(u, (u.size, 1)), total)
-    # a part that rounds to the whole ends in the last position that has any weight
-    passed = p.bitwise_and(p.less_equal(upto, part), p.less(upto, total))
-    return reshape(reduce(sum_p, p.cast(passed, uint32), (1,)), u.shape)
 
 
 def laplace(
@@ -620,8 +582,8 @@ def laplace(
     dtype = _real("laplace", dtype)
     u = _symmetric("laplace", key, _shape("laplace", shape))
     x = p.cast(p.mul(p.sign(u), p.log1p(p.neg(p.abs_(u)))), dtype)
-    x = x if scale == 1 else _rounded(p.mul, x, constant(float(scale), dtype))
-    return _wrap(x if loc == 0 else _rounded(p.add, x, constant(float(loc), dtype)))
+    x = x if scale == 1 else rounded(p.mul, x, constant(float(scale), dtype))
+    return _wrap(x if loc == 0 else rounded(p.add, x, constant(float(loc), dtype)))
 
 
 def permutation(x: int | array, axis: int = 0, key: array | None = None, stream: Any = None) -> array:

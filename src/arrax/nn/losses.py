@@ -4,6 +4,7 @@ import math
 from typing import Literal
 
 import arrax.core as mx
+from arrax.nn.precision import rounded, wide
 
 Reduction = Literal["none", "mean", "sum"]
 
@@ -76,11 +77,12 @@ def cross_entropy(
             f"classes need the shape without axis {axis}, probabilities the same shape."
         )
     # Relative to the largest one small losses are exact, and probabilities that do not sum to one count as in MLX.
-    logits = logits - mx.stop_gradient(mx.max(logits, axis=axis, keepdims=True))
-    score = mx.sum(logits * targets, axis=axis) if are_probabilities else _pick(logits, targets, axis)
+    x = wide(logits)
+    x = x - mx.stop_gradient(mx.max(x, axis=axis, keepdims=True))
+    score = mx.sum(x * targets, axis=axis) if are_probabilities else _pick(x, targets, axis)
     if label_smoothing:
-        score = (1 - label_smoothing) * score + label_smoothing * mx.mean(logits, axis=axis)
-    loss = mx.log(mx.sum(mx.exp(logits), axis=axis)) - score
+        score = (1 - label_smoothing) * score + label_smoothing * mx.mean(x, axis=axis)
+    loss = rounded(mx.log(mx.sum(mx.exp(x), axis=axis)) - score, logits, *([targets] if are_probabilities else []))
     return _reduce("cross_entropy", _weighted("cross_entropy", loss, weights), reduction)
 
 
@@ -201,7 +203,8 @@ def kl_div_loss(inputs: mx.array, targets: mx.array, axis: int = -1, reduction: 
     Raises:
         ValueError: shapes do not fit or ``reduction`` is unknown.
     """
-    loss = mx.sum(mx.exp(targets) * (targets - inputs), axis=axis)
+    x, y = wide(inputs), wide(targets)
+    loss = rounded(mx.sum(mx.exp(y) * (y - x), axis=axis), inputs, targets)
     return _reduce("kl_div_loss", loss, reduction)
 
 
@@ -254,7 +257,8 @@ def triplet_loss(
     """
 
     def distance(x: mx.array, y: mx.array) -> mx.array:
-        return mx.power(mx.sum(mx.power(mx.abs(x - y), p), axis=axis) + eps, 1 / p)
+        powers = mx.power(mx.abs(wide(x) - wide(y)), p)
+        return rounded(mx.power(mx.sum(powers, axis=axis) + eps, 1 / p), x, y)
 
     loss = mx.maximum(distance(anchors, positives) - distance(anchors, negatives) + margin, 0)
     return _reduce("triplet_loss", loss, reduction)

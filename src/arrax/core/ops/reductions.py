@@ -241,6 +241,11 @@ def std(
     return _finish(cast(p.sqrt(node), dtype), axes, keepdims)
 
 
+def _mean_of_two(a: Node, b: Node) -> Node:
+    a, b = _wide(a), _wide(b)
+    return p.mul(p.add(a, b), constant(0.5, a.dtype))
+
+
 def median(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any = None) -> array:
     """The middle element over the given axes (None for all), or the mean of the middle two."""
     check_stream("median", stream)
@@ -261,7 +266,7 @@ def median(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: An
 
     middle = pick(n // 2)
     if n % 2 == 0:
-        middle = p.mul(p.add(pick(n // 2 - 1), middle), constant(0.5, node.dtype))
+        middle = cast(_mean_of_two(pick(n // 2 - 1), middle), node.dtype)
     largest = pick(n - 1)  # where NaN comes last
     middle = p.where(p.not_equal(largest, largest), largest, middle)
     if not keepdims:

@@ -8,6 +8,7 @@ from typing import Any
 
 import arrax.core as mx
 from arrax.nn.layers.base import Module
+from arrax.nn.precision import rounded, wide
 
 
 def sigmoid(x: mx.array) -> mx.array:
@@ -143,8 +144,9 @@ def softmin(x: mx.array, axis: int = -1) -> mx.array:
 def log_softmax(x: mx.array, axis: int = -1) -> mx.array:
     """The logarithm of :func:`softmax`, without cancellation."""
     # Subtracting the largest value first keeps small results exact; x - logsumexp(x) would round at the scale of x.
-    x = x - mx.stop_gradient(mx.max(x, axis=axis, keepdims=True))
-    return x - mx.log(mx.sum(mx.exp(x), axis=axis, keepdims=True))
+    y = wide(x)
+    y = y - mx.stop_gradient(mx.max(y, axis=axis, keepdims=True))
+    return rounded(y - mx.log(mx.sum(mx.exp(y), axis=axis, keepdims=True)), x)
 
 
 def glu(x: mx.array, axis: int = -1) -> mx.array:

@@ -5,6 +5,7 @@ from typing import Any
 
 import arrax.core as mx
 from arrax.nn.layers.base import Module
+from arrax.nn.precision import rounded, wide
 
 
 def _check_eps(layer: Module, eps: float) -> None:
@@ -15,6 +16,12 @@ def _check_eps(layer: Module, eps: float) -> None:
 
 def _normalize(x: mx.array, mean: mx.array, var: mx.array, eps: float) -> mx.array:
     return (x - mean) * mx.rsqrt(var + eps)
+
+
+def _normalize_over(x: mx.array, axes: tuple[int, ...], eps: float) -> mx.array:
+    y = wide(x)
+    mean, var = mx.mean(y, axis=axes, keepdims=True), mx.var(y, axis=axes, keepdims=True)
+    return rounded(_normalize(y, mean, var, eps), x)
 
 
 class InstanceNorm(Module):
@@ -47,7 +54,7 @@ class InstanceNorm(Module):
         if x.ndim < 3:
             raise ValueError(f"[InstanceNorm] the input must have the shape (N, ..., C) but has the shape {x.shape}.")
         axes = tuple(range(1, x.ndim - 1))
-        x = _normalize(x, mx.mean(x, axis=axes, keepdims=True), mx.var(x, axis=axes, keepdims=True), self.eps)
+        x = _normalize_over(x, axes, self.eps)
         return self.weight * x + self.bias if "weight" in self else x
 
 
@@ -156,9 +163,7 @@ class GroupNorm(Module):
             grouped, axes = x.reshape(batch, positions, groups, -1), (1, 3)
         else:
             grouped, axes = x.reshape(batch, -1, groups), (1,)
-        mean = mx.mean(grouped, axis=axes, keepdims=True)
-        var = mx.var(grouped, axis=axes, keepdims=True)
-        y = _normalize(grouped, mean, var, self.eps).reshape(x.shape)
+        y = _normalize_over(grouped, axes, self.eps).reshape(x.shape)
         return self.weight * y + self.bias if "weight" in self else y
 
 
@@ -217,21 +222,24 @@ class BatchNorm(Module):
     def __call__(self, x: mx.array) -> mx.array:
         if not 2 <= x.ndim <= 4:
             raise ValueError(f"[BatchNorm] the input must have 2, 3 or 4 dimensions but has {x.ndim}.")
+        features = wide(x)
         if self.training or not self.track_running_stats:
             axes = tuple(range(x.ndim - 1))
-            mean, var = mx.mean(x, axis=axes), mx.var(x, axis=axes)
+            mean, var = mx.mean(features, axis=axes), mx.var(features, axis=axes)
+            y = rounded(_normalize(features, mean, var, self.eps), x)
             if self.training:
-                self._track(mean, var, count=math.prod(x.shape[:-1]))
+                self._track(x, mean, var, count=math.prod(x.shape[:-1]))
         else:
             mean, var = self.running_mean, self.running_var
-        y = _normalize(x, mean, var, self.eps)
+            y = rounded(_normalize(features, wide(mean), wide(var), self.eps), x, mean, var)
         return self.weight * y + self.bias if "weight" in self else y
 
-    def _track(self, mean: mx.array, var: mx.array, count: int) -> None:
+    def _track(self, x: mx.array, mean: mx.array, var: mx.array, count: int) -> None:
         if count <= 1:
             raise ValueError("[BatchNorm] training needs more than one value for each feature.")
         if self.track_running_stats:
             kept, new = 1 - self.momentum, self.momentum
             # The running variance estimates that of the population, hence the correction by the number of values.
-            self.running_mean = kept * self.running_mean + new * mean
-            self.running_var = kept * self.running_var + new * (count / (count - 1)) * var
+            running, corrected = wide(self.running_var), new * (count / (count - 1)) * var
+            self.running_mean = rounded(kept * wide(self.running_mean) + new * mean, self.running_mean, x)
+            self.running_var = rounded(kept * running + corrected, self.running_var, x)
