@@ -146,6 +146,8 @@ def tree_unflatten(tree: list[tuple[str, Any]] | dict[str, Any]) -> Any:
     try:
         indices = sorted((int(key), key) for key in children)
     except ValueError:
+        indices = []
+    if len({index for index, _ in indices}) < len(children):  # names, or two of one index
         return {key: tree_unflatten(child) for key, child in children.items()}
     result: list[Any] = []
     for index, key in indices:
@@ -176,7 +178,7 @@ def tree_reduce(fn: Callable, tree: Any, initializer: Any = None, is_leaf: IsLea
 
 
 def tree_merge(tree_a: Any, tree_b: Any, merge_fn: Callable | None = None) -> Any:
-    """Merge two trees into one that has the leaves of both. ``None`` and empty containers count as absent.
+    """Merge two trees into one that has the leaves of both. ``None`` and an empty container give way to what is there.
 
     Args:
         tree_a: the first tree.
@@ -184,15 +186,20 @@ def tree_merge(tree_a: Any, tree_b: Any, merge_fn: Callable | None = None) -> An
         merge_fn: combines what both trees have at the same place.
 
     Raises:
-        ValueError: both trees have a leaf at the same place and there is no ``merge_fn``.
+        ValueError: both trees have a leaf at the same place, or ``None``, and there is no ``merge_fn``; or empty
+            containers of two kinds.
 
     >>> tree_merge({"a": [1, {}]}, {"a": [{}, 2], "b": 3})
     {'a': [1, 2], 'b': 3}
     """
-    if _is_absent(tree_a):
+    absent = _is_absent(tree_a), _is_absent(tree_b)
+    if absent == (True, False):
         return tree_b
-    if _is_absent(tree_b):
+    if absent == (False, True):
         return tree_a
+    if absent == (True, True) and tree_a is not None and tree_b is not None and type(tree_a) is not type(tree_b):
+        kinds = type(tree_a).__name__, type(tree_b).__name__
+        raise ValueError(f"[tree_merge] cannot merge {kinds[0]} with {kinds[1]}, both empty; drop one of them.")
     if isinstance(tree_a, dict) and isinstance(tree_b, dict):
         merged = dict(tree_a)
         for key, value in tree_b.items():

@@ -6,11 +6,20 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
+from arrax.graph.errors import AxisError, SizeError
 from arrax.graph.node import Shape
 
+LARGEST = 2**31 - 1  # elements along one axis: positions are int32
 
-class AxisError(ValueError, IndexError):
-    """An axis that the array does not have: an IndexError, as in MLX, and a ValueError, as older programs expect."""
+
+def fits(op: str, shape: Shape) -> Shape:
+    """The shape. Raises SizeError where an axis is longer than positions reach."""
+    for n in shape:
+        if n > LARGEST:
+            raise SizeError(
+                f"[{op}] expected axes of fewer than 2**31 elements, got {list(shape)}: spread them over several axes"
+            )
+    return shape
 
 
 def normalize_axis(op: str, axis: Any, ndim: int) -> int:
@@ -49,7 +58,7 @@ def as_shape(op: str, shape: Any) -> Shape:
     for n in result:
         if n < 0:
             raise ValueError(f"[{op}] expected sizes of at least 0, got {list(result)}: negative sizes do not exist")
-    return result
+    return fits(op, result)
 
 
 def as_ints(op: str, values: Any, what: str) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from arrax.core.convert import list_node, scalar_kind, scalar_node, typed_node, values
+from arrax.core.convert import INT_MAX, INT_MIN, as_node, list_node, scalar_kind, scalar_node, values
 from arrax.core.ops.indexed import check_axis, position
 from arrax.core.ops.shape import record_broadcast
 from arrax.graph.dtypes import bool_, float32, int32
@@ -156,7 +156,12 @@ def _check(positions: np.ndarray, n: int) -> Node:
 def _slice_bounds(entry: slice, n: int) -> tuple[int, int, int]:
     """First position, step and length."""
     try:
+        for bound in (entry.start, entry.stop, entry.step):
+            if bound is not None and not INT_MIN <= operator.index(bound) <= INT_MAX:
+                raise OverflowError
         start, stop, step = entry.indices(n)
+    except OverflowError:
+        raise ValueError(f"[index] expected 32-bit integers in a slice, got {entry}: leave out such bounds") from None
     except TypeError:
         raise ValueError(f"[index] expected integers or None in a slice, got {entry}: convert them with int") from None
     except ValueError:
@@ -333,7 +338,7 @@ def _value(value: Any, like: Node) -> Node:
         )
     if like.dtype.is_integer and scalar_kind(value) is int:
         return scalar_node(value, int, like.dtype)
-    return typed_node("index", value, like.dtype)
+    return cast(as_node("index", value), like.dtype)
 
 
 def _fit(update: Node, ndim: int) -> Node:
@@ -397,7 +402,7 @@ def _put_mask(node: Node, mask: Node, update: Node, how: str) -> Node:
             flat = v.reshape(mask, (mask.size,))
             k = p.sub(s.cumsum(cast(flat, int32), 0, False, True), constant(1, int32))
             rows = (
-                gather.take(rows, p.maximum(k, constant(0, int32)), 0)
+                gather.take(rows, p.stop_gradient(p.maximum(k, constant(0, int32))), 0)
                 if n
                 else v.broadcast(constant(0, node.dtype), (mask.size, *rest))
             )

@@ -13,11 +13,13 @@ from arrax.core.arguments import expect
 from arrax.core.convert import array_node
 from arrax.core.device import check_stream
 from arrax.core.ops.products import gather_matrices, matrix_indices, record_matmul
-from arrax.graph.dtypes import Dtype, bfloat16, float32, float64, promote, to_inexact, uint8, uint32
+from arrax.graph.dtypes import Dtype, bfloat16, float32, float64, promote, uint8, uint32
+from arrax.graph.errors import NoDerivativeError
 from arrax.graph.handle import wrap
 from arrax.graph.node import Node
 from arrax.graph.primitive import broadcast_shapes
 from arrax.prims import pointwise as p
+from arrax.prims.call import variable_p
 from arrax.prims.codes import (
     decode_fp8,
     decode_scales,
@@ -33,6 +35,7 @@ from arrax.prims.contract import matmul, swap_last
 from arrax.prims.leaf import constant
 from arrax.prims.reduce import max_p, min_p, reduce
 from arrax.prims.view import reshape
+from arrax.runtime.executor import tracing
 from arrax.transforms.tracing import record
 
 if TYPE_CHECKING:
@@ -257,8 +260,11 @@ def dequantize(
     group_size, bits = _scheme(op, group_size, bits, mode)
     packed, scale, bias = _check_quantized(op, w, scales, biases, group_size, bits, mode)
     unit = _global_scale(op, global_scale, mode)
+    if bias is not None and not promote(scale.dtype, bias.dtype).is_float:
+        names = [scale.dtype.name, bias.dtype.name]
+        raise ValueError(f"[{op}] expected real floating types for scales and biases, got {names}: cast them")
     if dtype is None:
-        dtype = bfloat16 if bias is None else to_inexact(promote(scale.dtype, bias.dtype))
+        dtype = bfloat16 if bias is None else promote(scale.dtype, bias.dtype)
         dtype = float32 if unit is not None else dtype
     if not dtype.is_float:
         raise ValueError(f"[{op}] expected a floating-point dtype, got {dtype.name}")
@@ -266,6 +272,19 @@ def dequantize(
 
 
 # --- products ---------------------------------------------------------------------------------------------------------
+def _is_varied(node: Node) -> bool:
+    """Whether there is something behind a node that a transform differentiates by."""
+    stack, seen = [node], set()
+    while stack:
+        node = stack.pop()
+        if node.prim is variable_p:
+            return True
+        if id(node) not in seen and node.prim is not p.stop_gradient_p:
+            seen.add(id(node))
+            stack += node.inputs
+    return False
+
+
 def _product_operands(
     op: str, x: Any, w: Any, scales: Any, biases: Any, scheme: tuple[int, int], mode: str
 ) -> tuple[Node, tuple[Node, Node, Node | None]]:
@@ -273,8 +292,14 @@ def _product_operands(
     left = array_node(op, x)
     packed, scale, bias = _check_quantized(op, w, scales, biases, *scheme, mode)
     dtype = left.dtype if bias is None else promote(promote(left.dtype, scale.dtype), bias.dtype)
-    if not dtype.is_float:
-        raise ValueError(f"[{op}] expected floating point, got {dtype.name}: cast x")
+    if not dtype.is_float or not (bias is None or promote(scale.dtype, bias.dtype).is_float):
+        names = [n.dtype.name for n in (left, scale, bias) if n is not None]
+        raise ValueError(f"[{op}] expected real floating types for x, scales and biases, got {names}: cast them")
+    if tracing.depth and _is_varied(packed):
+        raise NoDerivativeError(
+            f"[{op}] expected no derivative with respect to the quantized weights, which has none: "
+            "use stop_gradient on them, or differentiate by the scales and biases"
+        )
     if left.ndim < 1:
         raise ValueError(f"[{op}] expected at least one axis, got a scalar: use multiply")
     return p.cast(left, dtype), (packed, scale, bias)

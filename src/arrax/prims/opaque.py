@@ -13,6 +13,7 @@ from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import NONDIFF, Primitive, bind, register
 from arrax.prims.gather import scatter_along, take_along
 from arrax.prims.leaf import iota
+from arrax.prims.pointwise import stop_gradient
 
 
 def _ordered(a: np.ndarray) -> np.ndarray:
@@ -87,7 +88,7 @@ _SORT, _ARGSORT = functools.partial(_in_parallel, _sort_rows), functools.partial
 
 def _sort_vjp(n: Node, g: Node) -> tuple[Node]:
     axis = n.params[0]
-    order = argsort(n.inputs[0], axis)
+    order = stop_gradient(argsort(n.inputs[0], axis))
     # the inverse permutation: where each element went
     back = scatter_along(iota(order.shape, axis, int32), order, iota(order.shape, axis, int32), axis, "set")
     return (take_along(g, back, axis),)

@@ -12,7 +12,7 @@ from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import Primitive, register
 from arrax.prims.gather import scatter_along
 from arrax.prims.leaf import constant, iota
-from arrax.prims.pointwise import bitwise_and, cast, div, equal, exp, maximum, minimum, mul, neg, where
+from arrax.prims.pointwise import bitwise_and, cast, div, equal, exp, maximum, minimum, mul, neg, stop_gradient, where
 from arrax.prims.view import broadcast
 
 
@@ -96,6 +96,7 @@ def _extremum_vjp(n: Node, g: Node) -> tuple[Node]:
     at = scan(cummin_p if reverse else cummax_p, reached, axis, reverse, inclusive)
     # Before the first element an exclusive scan holds the neutral element: no position, so nothing is added. The
     # cotangent is masked, for writing at positions outside and its transpose, reading there, do not match.
+    at = stop_gradient(at)
     inside = maximum(minimum(at, constant(a.shape[axis] - 1, int32)), constant(0, int32))
     g = where(equal(at, inside), g, constant(0, g.dtype))
     return (scatter_along(broadcast(constant(0, g.dtype), a.shape), inside, g, axis, "add"),)

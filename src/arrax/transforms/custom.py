@@ -208,6 +208,8 @@ def checkpoint(fun: Callable[..., Any]) -> Callable[..., Any]:
 
         def separate(a: Handle) -> Handle:
             """An argument under an identity of its own: the same array may also be captured."""
+            if not a._node.dtype.is_inexact:  # it has no gradient
+                return a
             arguments.append(a._node)
             own.append(call.variable(a._node))
             return wrap(own[-1])

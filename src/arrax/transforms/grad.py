@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
+from arrax.graph.errors import NoDerivativeError
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node, topological
 from arrax.graph.primitive import NONDIFF, bind
@@ -28,8 +29,10 @@ def pullback(
     """
     depends = {id(n) for n in wanted}
     order = []
-    for node in topological(outputs, depends.union(stop)):
-        if any(id(i) in depends for i in _sources(node)):
+    every = topological(outputs, depends.union(stop))
+    refused = placed_by(every, depends)
+    for node in every:
+        if id(node) in refused or any(id(i) in depends for i in _sources(node)):
             depends.add(id(node))
             order.append(node)
     received: dict[int, Node] = {}
@@ -49,6 +52,8 @@ def pullback(
         g = received.pop(id(node), None)
         if g is None:
             continue
+        if id(node) in refused:
+            raise no_derivative(node, "VJP")
         if node.prim is call.custom_output_p:
             value, group = node.inputs
             if group.params[0].vjp is None:
@@ -62,6 +67,31 @@ def pullback(
         for source, part in zip(node.inputs, partials(node, g), strict=True):
             give(source, part)
     return [received.get(id(n)) for n in wanted]
+
+
+_PLACED = ("gather", "scatter")
+_NAMES = {"take": "gather", "take_along": "gather_axis", "scatter": "scatter", "scatter_along": "scatter_axis"}
+
+
+def placed_by(nodes: Sequence[Node], origins: set[int]) -> set[int]:
+    """Which nodes, inputs first, read or write at positions that are computed from those with the ids ``origins``."""
+    if not any(n.prim.kind in _PLACED for n in nodes):
+        return set()
+    touched, found = set(origins), set()
+    for node in nodes:
+        if node.prim is not stop_gradient_p and any(id(i) in touched for i in node.inputs):
+            touched.add(id(node))
+            if node.prim.kind in _PLACED and id(node.inputs[1]) in touched:
+                found.add(id(node))
+    return found
+
+
+def no_derivative(node: Node, what: str) -> NoDerivativeError:
+    """The exception for derivatives by positions."""
+    return NoDerivativeError(
+        f"[{_NAMES[node.prim.name]}] Cannot calculate {what} with respect to indices. "
+        "Use stop_gradient on indices to stop gradients from being computed."
+    )
 
 
 def _sources(node: Node) -> tuple[Node, ...]:

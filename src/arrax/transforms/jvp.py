@@ -18,7 +18,7 @@ from arrax.prims import call
 from arrax.prims.leaf import constant
 from arrax.prims.pointwise import add, cast
 from arrax.prims.view import broadcast
-from arrax.transforms.grad import nodes_of, output_nodes, partials, pullback
+from arrax.transforms.grad import no_derivative, nodes_of, output_nodes, partials, pullback
 from arrax.transforms.tracing import Trace, unknown, variable
 
 
@@ -38,6 +38,8 @@ def pushforward(outputs: Sequence[Node], variables: Sequence[Node], tangents: Se
                 known[id(node)] = given[0]
             elif id(group) in groups:
                 known[id(node)] = groups[id(group)][node.params[0]]
+        elif node.prim.kind in ("gather", "scatter") and given[1] is not None:
+            raise no_derivative(node, "JVP")
         elif node.prim.vjp is not NONDIFF and any(t is not None for t in given):
             known[id(node)] = _tangent(node, given)
     return [known.get(id(n)) for n in outputs]

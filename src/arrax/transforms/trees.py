@@ -204,7 +204,7 @@ def prefix(axes: Any, tree: Any, op: str) -> list[Any]:
     Raises:
         ValueError: for what is no prefix of the tree, and leaves that are neither an int nor None.
     """
-    if axes is None or (isinstance(axes, int) and not isinstance(axes, bool)):
+    if axes is None or isinstance(axes, int):
         return [axes] * len(arrays(tree))
     if isinstance(axes, list | tuple) and isinstance(tree, list | tuple) and len(axes) == len(tree):
         return [x for a, t in zip(axes, tree, strict=True) for x in prefix(a, t, op)]

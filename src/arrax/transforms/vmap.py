@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from arrax.graph.errors import AxisError
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node, topological
 from arrax.graph.primitive import NO_VMAP, bind
@@ -135,7 +136,7 @@ def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callab
     Raises:
         TypeError: if ``fun`` is no function; for keyword arguments.
         ValueError: for arguments or results that are no arrays, axes of different sizes, or axes that are no prefix.
-        IndexError: for an axis that an array does not have.
+        AxisError: for an axis that an array does not have.
 
     >>> import arrax.core as mx
     >>> mx.vmap(lambda x, y: x @ y, in_axes=(0, None))(mx.ones((3, 2)), mx.array([1.0, 2.0]))
@@ -165,7 +166,8 @@ def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callab
             supply = iter(fresh)
             result = fun(*trees.rebuild(lambda _: next(supply), args, keep_classes=True))
             outputs = trees.only_arrays(result, "vmap")
-            out = trees.prefix(out_axes, result, "vmap")
+            alone = isinstance(result, Handle) and isinstance(out_axes, tuple) and len(out_axes) == 1
+            out = trees.prefix(out_axes[0] if alone else out_axes, result, "vmap")
             nodes = [x._node for x in outputs]
             done = iter([_placed(n, f, a, size) for (n, f), a in zip(batch(nodes, known, size), out, strict=True)])
         return trees.refill(result, done)
@@ -189,7 +191,7 @@ def _size(leaves: list[Handle], axes: list[int | None]) -> int:
             continue
         shape = leaf._node.shape
         if not -len(shape) <= axis < len(shape):
-            raise IndexError(f"[vmap] expected an axis of the array of shape {list(shape)}, got {axis}")
+            raise AxisError(f"[vmap] expected an axis of the array of shape {list(shape)}, got {axis}")
         sizes.append(shape[axis])
     if not sizes:
         raise ValueError("[vmap] expected an axis for at least one array, got None for all: name one in in_axes")
@@ -206,7 +208,7 @@ def _placed(node: Node, flag: bool, axis: int | None, size: int) -> Handle:
             "[vmap] expected a result that is the same for all elements, got one that is not: name its axis"
         )
     full = node if flag else broadcast(node, (size, *node.shape))
-    axis = 0 if axis is None else axis
+    axis = -1 if axis is None else axis
     if not -full.ndim <= axis < full.ndim:
-        raise IndexError(f"[vmap] expected an axis of a result of shape {list(full.shape)}, got {axis} in out_axes")
+        raise AxisError(f"[vmap] expected an axis of a result of shape {list(full.shape)}, got {axis} in out_axes")
     return wrap(move_axis(full, 0, axis % full.ndim))

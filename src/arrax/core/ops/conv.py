@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from arrax.core.arguments import expect
-from arrax.core.axes import as_ints
+from arrax.core.axes import as_ints, fits
 from arrax.core.convert import array_node, pair
 from arrax.core.device import check_stream
 from arrax.graph.handle import wrap
@@ -108,7 +108,7 @@ def _conv(
         w = v.flip(w, tuple(range(1, n + 1)))
     x, low, high = without_cuts(x, low, high, wide)
     out = []
-    sizes = [s + a + b for s, a, b in zip(x.shape[1:-1], low, high, strict=True)]
+    sizes = fits(op, tuple(s + a + b for s, a, b in zip(x.shape[1:-1], low, high, strict=True)))
     for size, k, s, d in zip(sizes, w.shape[1:-1], step, apart, strict=True):
         room = size - (d * (k - 1) + 1)
         if room < 0:
@@ -133,10 +133,13 @@ def conv1d(
     *,
     stream: Any = None,
 ) -> array:
-    """A cross-correlation of (batch, length, channels) with (filters, kernel, channels / groups)."""
+    """A cross-correlation of (batch, length, channels) with (filters, kernel, channels / groups).
+
+    There may be more spatial axes: the stride, the padding and the dilation are those of each.
+    """
     check_stream("conv1d", stream)
     expect("conv1d", int, groups=groups)
-    return _conv("conv1d", input, weight, stride, padding, dilation, 1, groups, False, 1)
+    return _conv("conv1d", input, weight, stride, padding, dilation, 1, groups, False)
 
 
 def conv2d(
@@ -189,16 +192,19 @@ def _transposed(
     groups: int,
     axes: int,
 ) -> Any:
-    """The cross-correlation's transpose: the input is spread by the stride, the kernel reversed."""
+    """The cross-correlation's transpose: the input is spread by the stride, the kernel reversed.
+
+    What is known of one axis, also the kernel's size, holds for all that there are.
+    """
     w = array_node(op, weight)
-    if w.ndim != axes + 2:
+    if w.ndim != axes + 2 and (axes > 1 or w.ndim < 3):
         raise ValueError(f"[{op}] expected a weight with {axes + 2} axes, got {list(w.shape)}: reshape it")
     around = _per_axis(op, "padding", padding, axes)
     apart = _per_axis(op, "dilation", dilation, axes)
     extra = _per_axis(op, "output_padding", output_padding, axes)
-    low = tuple(d * (k - 1) - i for d, k, i in zip(apart, w.shape[1:-1], around, strict=True))
+    low = tuple(d * (k - 1) - i for d, k, i in zip(apart, w.shape[1 : axes + 1], around, strict=True))
     high = tuple(i + e for i, e in zip(low, extra, strict=True))
-    return _conv(op, input, weight, 1, (low, high), apart, stride, groups, True, axes)
+    return _conv(op, input, weight, 1, (low, high), apart, stride, groups, True, axes if axes > 1 else None)
 
 
 def conv_transpose1d(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from arrax.core.arguments import expect
-from arrax.core.axes import as_shape
+from arrax.core.axes import as_shape, fits
 from arrax.core.convert import (
     array_node,
     as_dtype,
@@ -209,7 +209,7 @@ def arange(*args: Any, device: Any = None, stream: Any = None, **named: Any) -> 
             length = 1.0 if (stop - start) * step > 0 else 0.0
         else:
             raise ValueError(f"[arange] expected finite bounds, got {start}, {stop} and {step}: pass finite ones")
-    n = max(_math.ceil(length), 0)
+    (n,) = fits("arange", (max(_math.ceil(length), 0),))
     if dtype.is_integer:
         # as in the other libraries, start and step are cut off where the type cannot hold them
         start, step = int(start), int(step) if not isinstance(step, float) else int(start + step) - int(start)
@@ -248,10 +248,11 @@ def linspace(
     expect("linspace", Dtype | None, dtype=dtype)
     check_device("linspace", device)
     n = 50 if num is None else num
-    if not {scalar_kind(start), scalar_kind(stop)} <= {bool, int, float} or not isinstance(endpoint, bool):
+    if scalar_kind(start) is None or scalar_kind(stop) is None or not isinstance(endpoint, bool):
         raise TypeError(f"[linspace] expected numbers and a boolean endpoint, got {start!r}, {stop!r}, {endpoint!r}")
     if n < 0:
         raise ValueError(f"[linspace] expected at least 0 samples, got {n}: pass another number")
+    fits("linspace", (n,))
     steps = n - 1 if endpoint else n
     target = as_dtype("linspace", dtype or float32)
     wide = target.compute if target.is_inexact else float32
@@ -279,6 +280,8 @@ def eye(
     m = n if m is None else m
     if n < 0 or m < 0:
         raise ValueError(f"[eye] expected sizes of at least 0, got {n} and {m}: pass others")
+    fits("eye", (n, m))
+    k = max(-n, min(k, m))
     row = iota((n, m), 0, int32)
     on = p.equal(p.add(row, constant(k, int32)) if k else row, iota((n, m), 1, int32))
     return wrap(cast(on, as_dtype("eye", dtype or float32)))

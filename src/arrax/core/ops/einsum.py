@@ -37,6 +37,9 @@ def _parse(op: str, subscripts: str, nodes: list[Node]) -> tuple[list[str], str]
     for c in named:
         if c not in _LETTERS:
             raise ValueError(f"[{op}] expected letters as subscripts, got {c!r}: write such as 'ij,jk->ik'")
+    for term in (*terms, right):
+        if term.count("...") > 1:
+            raise ValueError(f"[{op}] expected one ellipsis at most in a term, got {term!r}: name the other axes")
     free = [c for c in _LETTERS if c not in named]
     widest = 0
     for term, node in zip(terms, nodes, strict=True):

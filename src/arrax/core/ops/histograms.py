@@ -32,7 +32,7 @@ def _added(places: Node, weights: Node | None, n: int) -> Node:
         places = p.minimum(places, constant(n, places.dtype))
         if places.dtype.is_signed:
             places = p.maximum(places, constant(-1, places.dtype))
-    places = cast(places, int32)
+    places = p.stop_gradient(cast(places, int32))
     # negative ones do not count from the end
     places = p.where(p.less(places, constant(0, int32)), constant(n, int32), places)
     if weights is None:

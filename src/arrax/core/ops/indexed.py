@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from arrax.core.arguments import expect
-from arrax.core.axes import as_ints, normalize_axis
-from arrax.core.convert import array_node, as_dtype, typed_node
+from arrax.core.axes import as_ints, as_shape, fits, normalize_axis
+from arrax.core.convert import array_node, as_dtype, as_node
 from arrax.core.device import check_stream
 from arrax.core.ops.reductions import record_diagonal
 from arrax.core.ops.shape import drop_axes, record_broadcast, record_slice_axis
 from arrax.graph.dtypes import Dtype, float32, int32
+from arrax.graph.errors import PositionError
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node, Shape
 from arrax.prims import gather
@@ -62,16 +63,18 @@ def take(a: array, /, indices: int | array, axis: int | None = None, *, stream: 
 
 
 def position(op: str, i: int, n: int) -> int:
-    """A Python index counted from the front; raises IndexError out of range."""
+    """A Python index counted from the front; raises PositionError out of range."""
     if not -n <= i < n:
-        raise IndexError(f"[{op}] expected an index from {-n} to {n - 1}, got {i}: the axis has {n} elements")
+        raise PositionError(f"[{op}] expected an index from {-n} to {n - 1}, got {i}: the axis has {n} elements")
     return i + n if i < 0 else i
 
 
 def check_axis(op: str, node: Node, axis: int, index: Node) -> None:
-    """Raises IndexError for positions on an axis without elements: there is nothing that they could read."""
+    """Raises PositionError for positions on an axis without elements: there is nothing that they could read."""
     if not node.shape[axis] and index.size:
-        raise IndexError(f"[{op}] expected no positions on an axis without elements, got {index.size}: test the size")
+        raise PositionError(
+            f"[{op}] expected no positions on an axis without elements, got {index.size}: test the size"
+        )
 
 
 def _aligned(op: str, node: Node, indices: Any, axis: int) -> Node:
@@ -228,6 +231,7 @@ def diag(a: array, /, k: int = 0, *, stream: Any = None) -> array:
     if node.ndim != 1:
         raise ValueError(f"[diag] expected 1 or 2 dimensions, got {node.ndim}: use diagonal for more")
     size = node.shape[0] + abs(k)
+    fits("diag", (size, size))
     row, column = max(-k, 0), max(k, 0)
     n = node.shape[0]
     if n == 0:
@@ -242,6 +246,7 @@ def diag(a: array, /, k: int = 0, *, stream: Any = None) -> array:
 
 def _triangle(n: int, m: int, k: int) -> Node:
     """Where column - row <= k."""
+    k = max(-n, min(k, m))
     return p.less_equal(iota((n, m), 1, int32), p.add(iota((n, m), 0, int32), constant(k, int32)))
 
 
@@ -251,7 +256,8 @@ def tri(n: int, m: int | None = None, k: int = 0, dtype: Dtype | None = None, *,
     expect("tri", int, n=n, k=k)
     expect("tri", int | None, m=m)
     expect("tri", Dtype | None, dtype=dtype)
-    return wrap(cast(_triangle(n, n if m is None else m, k), as_dtype("tri", dtype or float32)))
+    n, m = as_shape("tri", (n, n if m is None else m))
+    return wrap(cast(_triangle(n, m, k), as_dtype("tri", dtype or float32)))
 
 
 def tril(x: array, k: int = 0, *, stream: Any = None) -> array:
@@ -321,7 +327,7 @@ def pad(
         if before < 0 or behind < 0:
             raise ValueError(f"[pad] expected widths of at least 0, got {(before, behind)} for axis {i}: use a slice")
     if mode == "constant":
-        value = typed_node("pad", constant_values, node.dtype)
+        value = cast(as_node("pad", constant_values), node.dtype)
         return wrap(record_pad(node, widths, value))
     if mode not in ("edge", "reflect", "symmetric"):
         raise ValueError(f"[pad] expected mode constant, edge, reflect or symmetric, got {mode!r}: choose one of them")
@@ -334,12 +340,15 @@ def pad(
 def record_pad(node: Node, widths: Sequence[tuple[int, int]], value: Node) -> Node:
     if not any(before or behind for before, behind in widths):
         return node
-    shape = tuple(n + sum(w) for n, w in zip(node.shape, widths, strict=True))
+    shape = fits("pad", tuple(n + sum(w) for n, w in zip(node.shape, widths, strict=True)))
     return v.slice_update(record_broadcast("pad", value, shape), node, tuple(before for before, _ in widths))
 
 
 def _pad_axis(node: Node, axis: int, before: int, behind: int, mode: str) -> Node:
     n = node.shape[axis]
+    fits("pad", (before + n + behind,))
+    if n == 0 and mode != "edge":
+        raise ValueError(f"[pad] expected elements to mirror in mode {mode!r}, got none along axis {axis}: use 'edge'")
     if n == 0:
         return record_pad(node, [(before, behind) if i == axis else (0, 0) for i in range(node.ndim)],
                           constant(0, node.dtype))  # fmt: skip

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from arrax.core.arguments import expect
-from arrax.core.axes import AxisError, normalize_axis
+from arrax.core.axes import fits, normalize_axis
 from arrax.core.convert import array_node, pair
 from arrax.core.device import check_stream
 from arrax.core.ops.math import conj, record_add, record_multiply
 from arrax.core.ops.reductions import sum as _sum
 from arrax.core.ops.shape import record_broadcast
 from arrax.graph.dtypes import bool_, int64, uint32
+from arrax.graph.errors import AxisError
 from arrax.graph.handle import wrap
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import broadcast_shapes
@@ -186,14 +187,23 @@ def outer(a: array, b: array, /, *, stream: Any = None) -> array:
 
 
 def kron(a: array, b: array, *, stream: Any = None) -> array:
-    """The Kronecker product: every element of ``a`` replaced by its product with the whole of ``b``."""
+    """The Kronecker product: every element of ``a`` replaced by its product with the whole of ``b``.
+
+    Raises:
+        ValueError: for an array without elements.
+    """
     check_stream("kron", stream)
     x, y = pair("kron", wrap(array_node("kron", a)), wrap(array_node("kron", b)))
+    if not x.size or not y.size:
+        raise ValueError(
+            f"[kron] expected arrays with elements, got shapes {list(x.shape)} and {list(y.shape)}: test the size first"
+        )
     n = x.ndim if x.ndim > y.ndim else y.ndim
     left, right = (1,) * (n - x.ndim) + x.shape, (1,) * (n - y.ndim) + y.shape
     x = v.reshape(x, tuple(m for s in left for m in (s, 1)))
     y = v.reshape(y, tuple(m for s in right for m in (1, s)))
-    return wrap(v.reshape(record_multiply(x, y), tuple(i * j for i, j in zip(left, right, strict=True))))
+    shape = fits("kron", tuple(i * j for i, j in zip(left, right, strict=True)))
+    return wrap(v.reshape(record_multiply(x, y), shape))
 
 
 def tensordot(a: array, b: array, /, axes: int | Sequence[Sequence[int]] = 2, *, stream: Any = None) -> array:

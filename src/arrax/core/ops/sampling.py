@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from arrax.core.axes import normalize_axes, normalize_axis
-from arrax.core.convert import array_node, as_dtype, new_node, pair, typed_node
+from arrax.core.convert import array_node, as_dtype, as_node, new_node, pair
 from arrax.core.device import check_stream
 from arrax.core.ops.create import linspace
 from arrax.core.ops.shape import record_concatenate, record_slice_axis
@@ -123,6 +123,7 @@ def interp(
         left = right = None
     n = points.shape[0]
     i = cast(searchsorted(wrap(points), wrap(at), "right")._node, int32)
+    i = p.stop_gradient(i)
     low = p.maximum(p.sub(i, constant(1, int32)), constant(0, int32))
     high = p.minimum(i, constant(n - 1, int32))
     x0, x1 = gather.take(points, low, 0), gather.take(points, high, 0)
@@ -134,10 +135,10 @@ def interp(
     result = p.add(y0, p.mul(cast(fraction, result_type), p.sub(y1, y0)))
     if left is not None:
         first = record_slice_axis(points, 0, 0, 1)
-        result = p.where(p.less(at, first), typed_node("interp", left, result_type), result)
+        result = p.where(p.less(at, first), cast(as_node("interp", left), result_type), result)
     if right is not None:
         last = record_slice_axis(points, 0, n - 1, n)
-        result = p.where(p.greater(at, last), typed_node("interp", right, result_type), result)
+        result = p.where(p.greater(at, last), cast(as_node("interp", right), result_type), result)
     missing = cast(p.where(p.equal(at, at), constant(0, dtype), at), result_type)
     return wrap(v.reshape(p.add(result, missing), at.shape))
 
@@ -146,7 +147,7 @@ def _unrolled(at: Node, points: Node, samples: Node, period: float) -> tuple[Nod
     """Points of one period in ascending order, with a neighbour of the periods before and after."""
     length = constant(period, points.dtype)
     at, points = p.remainder(at, length), p.remainder(points, length)
-    order = argsort(wrap(points))._node
+    order = p.stop_gradient(argsort(wrap(points))._node)
     points, samples = gather.take(points, order, 0), gather.take(samples, order, 0)
     n = points.shape[0]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from arrax.core.arguments import expect
-from arrax.core.axes import as_ints, as_shape, normalize_axes, normalize_axis
+from arrax.core.axes import as_ints, as_shape, fits, normalize_axes, normalize_axis
 from arrax.core.convert import array_node, as_node, values
 from arrax.core.device import check_device, check_stream
 from arrax.graph.dtypes import Dtype, bool_, complex128, promote, uint8, uint16, uint32, uint64
@@ -73,7 +73,7 @@ def view(a: array, dtype: Dtype, stream: Any = None) -> array:
         )
     if complex128 in (dtype, node.dtype):  # no integer is as wide
         return wrap(bind(opaque.reinterpret_p, (node,), (dtype,)))
-    shape = (*node.shape[:-1], last // dtype.size)
+    shape = fits("view", (*node.shape[:-1], last // dtype.size))
     small, large = sorted((node.dtype.size, dtype.size))
     ratio, wide = large // small, words[large]
     shifts = p.mul(iota((ratio,), 0, wide), constant(8 * small, wide))
@@ -119,7 +119,7 @@ def record_reshape(node: Node, shape: Any) -> Node:
             f"[reshape] expected a shape of {node.size} elements, got {list(sizes)} for {list(node.shape)}: "
             "check the sizes"
         )
-    return v.reshape(node, sizes)
+    return v.reshape(node, fits("reshape", sizes))
 
 
 def reshape(a: array, /, shape: Sequence[int], *, copy: bool | None = None, stream: Any = None) -> array:
@@ -152,7 +152,8 @@ def flatten(a: array, /, start_axis: int = 0, end_axis: int = -1, *, stream: Any
             f"[flatten] expected start_axis before end_axis, got {start_axis} and {end_axis}: exchange them"
         )
     shape = node.shape
-    return wrap(v.reshape(node, (*shape[:start], _math.prod(shape[start : end + 1]), *shape[end + 1 :])))
+    sizes = (*shape[:start], _math.prod(shape[start : end + 1]), *shape[end + 1 :])
+    return wrap(v.reshape(node, fits("flatten", sizes)))
 
 
 def unflatten(a: array, /, axis: int, shape: Sequence[int], *, stream: Any = None) -> array:
@@ -360,7 +361,10 @@ def _common_type(op: str, arrays: Sequence[array]) -> list[Node]:
 
 
 def record_concatenate(nodes: list[Node], axis: int) -> Node:
-    return nodes[0] if len(nodes) == 1 else v.concatenate(nodes, axis)
+    if len(nodes) == 1:
+        return nodes[0]
+    fits("concatenate", (sum(n.shape[axis] for n in nodes),))
+    return v.concatenate(nodes, axis)
 
 
 def concatenate(arrays: list[array], axis: int | None = 0, *, stream: Any = None) -> array:
@@ -474,7 +478,7 @@ def tile(a: array, reps: Ints, /, *, stream: Any = None) -> array:
     shape = (*(1,) * (n - node.ndim), *node.shape)
     spread = v.reshape(node, tuple(m for s in shape for m in (1, s)))
     spread = v.broadcast(spread, tuple(m for r, s in zip(counts, shape, strict=True) for m in (r, s)))
-    return wrap(v.reshape(spread, tuple(r * s for r, s in zip(counts, shape, strict=True))))
+    return wrap(v.reshape(spread, fits("tile", tuple(r * s for r, s in zip(counts, shape, strict=True)))))
 
 
 def repeat(array: array, repeats: int | array, axis: int | None = None, *, stream: Any = None) -> array:
@@ -504,7 +508,7 @@ def repeat(array: array, repeats: int | array, axis: int | None = None, *, strea
     shape = node.shape
     spread = v.reshape(node, (*shape[: axis + 1], 1, *shape[axis + 1 :]))
     spread = v.broadcast(spread, (*shape[: axis + 1], repeats, *shape[axis + 1 :]))
-    return wrap(v.reshape(spread, (*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :])))
+    return wrap(v.reshape(spread, fits("repeat", (*shape[:axis], shape[axis] * repeats, *shape[axis + 1 :]))))
 
 
 def roll(a: array, /, shift: Ints, axis: Ints | None = None, *, stream: Any = None) -> array:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from arrax.core.arguments import expect
 from arrax.core.axes import normalize_axis
-from arrax.core.convert import array_node, pair, typed_node
+from arrax.core.convert import array_node, as_node, pair
 from arrax.core.device import check_stream
 from arrax.core.ops.shape import record_slice_axis
 from arrax.graph.dtypes import int32, uint32
@@ -187,7 +187,7 @@ def unique(
     if n == 0:
         raise ValueError(f"[unique] expected at least one element, got shape {list(node.shape)}: test the size first")
     flat = v.reshape(node, (n,))
-    order = opaque.argsort(flat, 0)
+    order = p.stop_gradient(opaque.argsort(flat, 0))
     ordered = gather.take(flat, order, 0)
     fresh = p.not_equal(record_slice_axis(ordered, 0, 1, n), record_slice_axis(ordered, 0, 0, n - 1))
     rank = s.cumsum(v.concatenate([constant_row(0, int32), cast(fresh, int32)], 0), 0, False, True)
@@ -201,10 +201,10 @@ def unique(
         return gather.scatter(start, rank, values, 0, how)
 
     first = of_rank(cast(order, int32), constant(2**31 - 1, int32), "min")
-    first = p.where(filled, first, record_slice_axis(cast(order, int32), 0, 0, 1))
+    first = p.stop_gradient(p.where(filled, first, record_slice_axis(cast(order, int32), 0, 0, 1)))
     found = gather.take(flat, first, 0)
     if fill_value is not None:
-        found = p.where(filled, found, typed_node("unique", fill_value, found.dtype))
+        found = p.where(filled, found, cast(as_node("unique", fill_value), found.dtype))
     results = [found]
     if return_index:
         results.append(cast(first, uint32))

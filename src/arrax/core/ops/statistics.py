@@ -237,12 +237,12 @@ def _quantile(
 def _between(rows: Node, place: Node, method: str, last: int) -> Node:
     """The values at places between the sorted elements of each row."""
     if method == "nearest":
-        return gather.take_along(rows, cast(p.rint(place), int32), last)
+        return gather.take_along(rows, p.stop_gradient(cast(p.rint(place), int32)), last)
     below = p.floor(place)
-    low = gather.take_along(rows, cast(below, int32), last)
+    low = gather.take_along(rows, p.stop_gradient(cast(below, int32)), last)
     if method == "lower":
         return low
-    high = gather.take_along(rows, cast(p.ceil(place), int32), last)
+    high = gather.take_along(rows, p.stop_gradient(cast(p.ceil(place), int32)), last)
     if method == "higher":
         return high
     fraction = cast(p.sub(place, below), low.dtype.compute)
