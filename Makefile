@@ -6,12 +6,13 @@ READY := $(VENV)/.ready
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-lm test-torch lint bench compare docs clean
+.PHONY: help demo test test-all campaign test-lm test-torch lint bench compare docs clean
 
 help:
 	@echo "make demo      train a small Llama on the standard library's source and let it write (about a minute)"
 	@echo "make test      lint, the fast tests and the doctests"
 	@echo "make test-all  the same with the slow tests"
+	@echo "make campaign  random programs, each evaluated in several ways: ARGS='--seed 0 --count 1000 --minutes 10'"
 	@echo "make test-lm   mlx-lm on Arrax: its programs, and a tiny model of each architecture against Apple's MLX"
 	@echo "make test-torch the Llama of examples/llama against PyTorch, of which it installs a copy"
 	@echo "make lint      ruff and mypy"
@@ -41,6 +42,10 @@ test: lint
 test-all: lint
 	$(PY) -m pytest -q -n $(WORKERS)
 	$(PY) -m pytest -q -p no:cacheprovider --doctest-modules src/arrax
+
+# Failures are made smaller and printed as tests, for tests/differential/test_found.py.
+campaign: $(READY)
+	$(PY) -m tests.differential.campaign $(ARGS)
 
 # mlx-lm brings many packages, so it has an environment of its own; for Linux it does not ask for MLX, which is the
 # oracle here as in the other tests.

@@ -7,6 +7,7 @@ import io
 import json
 import pathlib
 import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.core.conftest import same
 
 import arrax.core as mx
 import arrax.nn as nn
+from arrax.core.operation_names import shown_name
 from arrax.graph.dtypes import ALL
 from arrax.graph.primitive import REGISTRY
 from arrax.prims.validity import is_portable
@@ -245,7 +247,7 @@ def test_a_callback_sees_the_graph() -> None:
     for ours, other in zip(seen, theirs, strict=True):
         for key in ("type", "inputs", "outputs", "keywords"):
             assert str(ours.get(key)).replace("arrax", "mlx") == str(other.get(key))
-    assert [piece["name"] for piece in seen if piece["type"] == "primitive"] == ["exp", "mul", "add"]
+    assert [piece["name"] for piece in seen if piece["type"] == "primitive"] == ["Exp", "Multiply", "Add"]
 
 
 def test_every_primitive_can_be_written() -> None:
@@ -261,7 +263,9 @@ def test_export_to_dot(tmp_path: pathlib.Path) -> None:
     y = mx.exp(x + 1).sum()
     file = io.StringIO()
     mx.export_to_dot(file, y, x=x, total=y)
-    assert all(word in file.getvalue() for word in ("digraph", "x data", "exp", "sum", "total reshape"))
+    lines = file.getvalue().splitlines()
+    assert lines[0] == "digraph {" and lines[-1] == "}" and '{ rank=source; "x"; }' in lines
+    assert '{ rank=sink; "total"; }' in lines and any(line.endswith('-> "total"') for line in lines)
     mx.export_to_dot(str(tmp_path / "g.dot"), [y, {"also": x}])
     assert (tmp_path / "g.dot").read_text().startswith("digraph")
     for wrong in (
@@ -273,6 +277,75 @@ def test_export_to_dot(tmp_path: pathlib.Path) -> None:
             wrong()
     with pytest.raises(RuntimeError):
         mx.export_to_dot(str(tmp_path / "no" / "folder"), y)
+
+
+UNARY = (
+    "abs negative sign square sqrt rsqrt floor ceil round exp expm1 log log1p log2 log10 sigmoid sin cos tan sinh cosh "
+    "tanh arcsin arccos arctan arcsinh arccosh arctanh erf erfinv sum prod min max argmax argmin sort argsort cumsum "
+    "cumprod transpose flatten degrees reciprocal softmax"
+)
+BINARY = (
+    "add subtract multiply divide power maximum minimum floor_divide remainder logaddexp arctan2 equal not_equal less "
+    "less_equal greater greater_equal outer matmul"
+)
+OPERATIONS: dict[str, tuple[Callable, int]] = {
+    **{name: (lambda m, *a, name=name: getattr(m, name)(*a), 1) for name in UNARY.split()},
+    **{name: (lambda m, *a, name=name: getattr(m, name)(*a), 2) for name in BINARY.split()},
+    "bits": (lambda m, a, b: (a.astype(m.int32) & 3) | (b.astype(m.int32) << 1), 2),
+    "more bits": (lambda m, a, b: (a.astype(m.int32) ^ 3) + (b.astype(m.int32) >> 1), 2),
+    "truth": (lambda m, a, b: m.logical_or(m.logical_and(a < b, a > b), a == b), 2),
+    "all of truth": (lambda m, a, b: m.all(a < b, axis=0) == m.any(a > b, axis=0), 2),
+    "axes": (lambda m, a: m.expand_dims(m.squeeze(a[None], 0), 2), 1),
+    "flat axes": (lambda m, a: m.unflatten(m.flatten(m.reshape(a.T, (4, 2))), 0, (2, 4)), 1),
+    "where": (lambda m, a, b: m.where(a < b, a, b), 2),
+    "types": (lambda m, a: a.astype(m.float16).view(m.int16), 1),
+    "parts": (lambda m, a: m.concatenate([a[:1], a[1:]], axis=1), 1),
+    "along an axis": (lambda m, a: m.take_along_axis(a, m.argsort(a, axis=1), axis=1), 1),
+    "put": (lambda m, a: m.put_along_axis(a, m.argmax(a, axis=1, keepdims=True), a[:, :1], axis=1), 1),
+    "scans": (lambda m, a: m.cummax(a, axis=1) + m.cummin(a, axis=0), 1),
+    "fourier": (lambda m, a: m.fft.irfft(m.fft.rfft(a)), 1),
+    "complex": (lambda m, a: m.conjugate(m.fft.rfft(a)).real, 1),
+    "matrices": (lambda m, a: m.linalg.inv(m.linalg.cholesky(a @ a.T, stream=m.cpu), stream=m.cpu), 1),
+    "random": (lambda m, a: m.random.split(m.random.key(3)), 1),
+    "range": (lambda m, a: a + m.arange(4.0), 1),
+}
+
+
+def names_in_export(m: Any, f: Callable, args: list) -> list[str]:
+    seen: list[dict] = []
+    m.export_function(seen.append, lambda *a: f(m, *a), *args)
+    return [piece["name"] for piece in seen if piece["type"] == "primitive"]
+
+
+def names_in_picture(m: Any, f: Callable, args: list) -> list[str]:
+    file = io.StringIO()
+    m.export_to_dot(file, f(m, *args))
+    return re.findall(r'label ="([^"]*)"', file.getvalue())
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operations_have_the_names_of_mlx(name: str) -> None:
+    """Where both are made of the same operations; Arrax broadcasts, and splits results, without saying so."""
+    f, n = OPERATIONS[name]
+    data = [[[1.0, 2.0, 0.5, 0.25], [3.0, 5.0, 4.0, 1.0]], [[2.0, 3.0, 4.0, 1.0], [0.5, 5.0, 1.0, 2.0]]][:n]
+    if name == "matmul":
+        data = [[[1.0, 2.0], [3.0, 4.0]]] * 2
+    for names in (names_in_export, names_in_picture):
+        ours, theirs = (
+            [word for word in names(m, f, [m.array(d) for d in data]) if word not in ("Broadcast", "StopGradient")]
+            for m in (mx, oracle)
+        )
+        if name == "types" and names is names_in_picture:
+            theirs = [word.partition(" ")[0] for word in theirs]  # MLX writes the type on it
+        if name == "random":
+            ours = ours[:1]  # then an axis is split
+        assert ours == theirs
+
+
+def test_every_primitive_has_a_name_in_the_manner_of_mlx() -> None:
+    for prim in REGISTRY.values():
+        shown = shown_name(prim.name, ("set",), [((2, 3), mx.float32)], (3, 2))
+        assert re.fullmatch(r"[A-Z][A-Za-z0-9]*", shown), prim.name
 
 
 # --- tampered files ---------------------------------------------------------------------------------------------------

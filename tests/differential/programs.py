@@ -1,279 +1,243 @@
-"""Random programs in MLX's API, as text that runs on any implementation.
+"""Random programs in MLX's API, as text that runs on any implementation, and their inputs.
 
-A program is grown operation by operation. Its values are computed while it grows (by the oracle), so that only
-operations are chosen that are defined, stay in range and are well conditioned: a value is *exact* as long as all its
-digits are certain in every order of evaluation, and only exact values are compared, rounded, or turned into indices.
+A program is a function of ``mx`` and its inputs: a list of statements, each of which defines one variable, and the
+variables that are returned. A statement may bring a function along, which a transform is applied to. Programs are plain
+values: what makes one smaller makes another one.
 """
 
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from types import ModuleType
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import mlx.core as mlx
+import ml_dtypes
 import numpy as np
 
-SIZES = (1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 33, 64, 65, 100)
-FLOATS = ("float32", "float16", "bfloat16")
+HALVES = ("float16", "bfloat16")
+FLOATS = ("float32", "float64", *HALVES)
 SIGNED = ("int8", "int16", "int32", "int64")
 UNSIGNED = ("uint8", "uint16", "uint32", "uint64")
-DIGITS = {"float32": 24, "float16": 11, "bfloat16": 8}
-SUMS = ("sum", "mean", "var", "norm", "softmax", " @ ", "addmm", "dot", "inner")
-LARGEST = 6000  # elements of a value
-BOUND = 1e4  # magnitude of an inexact value
+INTEGERS = (*SIGNED, *UNSIGNED)
+DTYPES = (*FLOATS, *INTEGERS, "bool", "complex64")
+HALF_ULPS = 2.0  # half precision is not rounded between operations of one kernel yet
+ORDER_ULPS = 4.0  # the order of a sum depends on what else is in its kernel yet
+# What the elements of an input may be; "plain" are small numbers without anything special.
+DATA = ("plain", "ties", "zeros", "equal", "special", "large", "tiny")
 
 
-@dataclass
-class Value:
-    """A value of a program, as the oracle computes it.
+def numpy_type(dtype: str) -> np.dtype:
+    return np.dtype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+
+
+def _special(dtype: str, kind: str) -> list[float]:
+    """The numbers that data of a kind are drawn from, or that replace some of them."""
+    if dtype in INTEGERS:
+        limits = np.iinfo(dtype)
+        low = [int(limits.min), int(limits.min) + 1] if limits.min else []
+        return {"ties": [0, 1, 2], "zeros": [0, 0, 1]}.get(kind, [*low, int(limits.max), int(limits.max) - 1, 0, 1])
+    limits = ml_dtypes.finfo(numpy_type("float32" if dtype == "complex64" else dtype))
+    largest, smallest = float(limits.max), float(limits.smallest_normal)
+    return {
+        "ties": [-1.0, 0.0, 0.5, 1.0, 2.0],
+        "zeros": [0.0, -0.0, 1.0],
+        "special": [math.nan, math.inf, -math.inf, -0.0, 0.0, largest, -largest, smallest, smallest / 2],
+        "large": [largest * f for f in (0.9, -0.9, 0.5, -0.3, 0.01)],
+        "tiny": [smallest * f for f in (0.25, -0.5, 1.0, 2.0, -3.0)],
+    }[kind]
+
+
+def data(dtype: str, shape: Sequence[int], seed: int, kind: str = "plain") -> np.ndarray:
+    """The elements of an input, of one of the kinds in ``DATA``."""
+    rng = np.random.default_rng(seed)
+    if dtype == "bool":
+        return rng.random(shape) < (1.0 if kind == "equal" else 0.5)
+    if kind == "equal":
+        return np.full(shape, data(dtype, (), seed), numpy_type(dtype))
+    if dtype in INTEGERS:
+        plain = rng.integers(0 if dtype in UNSIGNED else -9, 10, shape)
+    elif dtype == "complex64":
+        plain = (rng.integers(-40, 41, shape) + 1j * rng.integers(-40, 41, shape)) / 16
+    else:
+        plain = rng.integers(-60, 61, shape) / 16
+    result = np.array(plain).astype(numpy_type(dtype))
+    if kind == "plain" or (kind == "tiny" and dtype in INTEGERS):
+        return result
+    numbers = np.array(_special(dtype, kind), object).astype(numpy_type(dtype))
+    chosen = rng.choice(numbers, shape) if numbers.dtype.kind != "V" else numbers[rng.integers(0, len(numbers), shape)]
+    share = 0.2 if kind == "special" else 1.0
+    return np.where(rng.random(shape) < share, chosen, result).astype(numpy_type(dtype)).reshape(shape)
+
+
+def make(mx: Any, elements: np.ndarray, dtype: str) -> Any:
+    """An array of an implementation, with the very bits of ``elements``."""
+    if dtype == "bfloat16":
+        return mx.array(np.ascontiguousarray(elements).view(np.uint16).reshape(elements.shape)).view(mx.bfloat16)
+    return mx.array(elements, getattr(mx, "bool_" if dtype == "bool" else dtype))
+
+
+def elements_of(mx: Any, array: Any) -> np.ndarray:
+    """The elements of an implementation's array, of its own type."""
+    if array.dtype == mx.bfloat16:
+        return np.array(mx.contiguous(array).view(mx.uint16)).view(ml_dtypes.bfloat16)
+    return np.array(array)
+
+
+def dtype_of(array: Any) -> str:
+    return str(array.dtype).split(".")[-1].removesuffix("_")
+
+
+# --- what the programs call ------------------------------------------------------------------------------------------
+def weighted(mx: Any, x: Any) -> Any:
+    """A sum in which each element has a weight of its own, so that its derivative shows which is which."""
+    return mx.sum(x.astype(mx.float32) * direction(mx, x).astype(mx.float32))
+
+
+def direction(mx: Any, x: Any) -> Any:
+    """Numbers between -1 and 1 in the shape and type of ``x``."""
+    return mx.cos(mx.arange(x.size, dtype=mx.float32)).reshape(x.shape).astype(x.dtype)
+
+
+# --- programs --------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Input:
+    """An argument: data of a kind, or the very ``elements``."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    seed: int = 0
+    kind: str = "plain"
+    elements: np.ndarray | None = None
+
+    def values(self) -> np.ndarray:
+        if self.elements is not None:
+            return self.elements
+        return data(self.dtype, self.shape, self.seed, self.kind)
+
+    def text(self) -> str:
+        """The input as an argument of ``agree``."""
+        if self.elements is None:
+            return f'data("{self.dtype}", {self.shape}, {self.seed}, "{self.kind}")'
+        bits = self.elements.astype(np.float32) if self.dtype == "bfloat16" else self.elements
+        name = "ml_dtypes.bfloat16" if self.dtype == "bfloat16" else f'"{self.dtype}"'
+        return f"np.array({bits.tolist()}, {name})".replace("nan", "math.nan").replace("inf", "math.inf")
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function that a statement applies a transform to; ``result`` is the text of what it returns."""
+
+    name: str
+    parameters: tuple[str, ...]
+    statements: tuple[Statement, ...]
+    result: str
+
+    def lines(self) -> list[str]:
+        inner = [line for s in self.statements for line in s.lines()]
+        return [f"def {self.name}({', '.join(self.parameters)}):", *_indented([*inner, f"return {self.result}"])]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """The definition of one variable.
 
     Attributes:
         name: the variable.
-        array: its value; float64 for floats.
-        dtype: the name of its type.
-        grain: for floats that are exact, a number that all of them are multiples of; otherwise None.
+        template: its definition, in which ``{0}`` is the first of ``uses``; several lines call the variable ``$``.
+        uses: the variables that it needs.
+        kind: the name of the operation that made it.
+        ulps: how many units in the last place of its largest element the result depends on what else is computed with
+            it; 0 where it does not at all.
+        oracle: how near the result must be to that of others: see ``oracle.NEARNESS``; None where they do not say.
+        numpy: whether the text means the same with NumPy's functions.
+        function: what the text calls.
+        alike: the text of another definition with the same result.
     """
 
     name: str
-    array: np.ndarray
-    dtype: str
-    grain: float | None
+    template: str
+    uses: tuple[str, ...]
+    kind: str
+    ulps: float = 0.0
+    oracle: str | None = "near"
+    numpy: bool = False
+    function: Function | None = None
+    alike: str | None = None
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.array.shape
+    def lines(self, template: str | None = None) -> list[str]:
+        text = (template or self.template).format(*self.uses)
+        lines = text.replace("$", self.name).split("\n") if "$" in text else [f"{self.name} = {text}"]
+        return [*(self.function.lines() if self.function else ()), *lines]
 
-    @property
-    def ndim(self) -> int:
-        return self.array.ndim
-
-    @property
-    def is_float(self) -> bool:
-        return self.dtype in FLOATS
-
-    @property
-    def is_integer(self) -> bool:
-        return "int" in self.dtype
-
-    @property
-    def is_exact(self) -> bool:
-        return not self.is_float or self.grain is not None
+    def run(self, mx: Any, values: dict[str, Any], template: str | None = None) -> Any:
+        """What the statement computes from values of its variables."""
+        space = {**namespace(mx), **{n: values[n] for n in self.uses}}
+        exec("\n".join(self.lines(template)), space)
+        return space[self.name]
 
 
-@dataclass
-class Step:
-    """One statement: ``name`` is defined by ``lines`` from other variables."""
-
-    name: str
-    lines: list[str]
-    uses: list[str]
-    exact: bool
-    epsilon: float = 0.0  # half the distance of neighbouring numbers in the coarsest type involved
-    rounding: float = 0.0  # what rounding changes the value by, if it is of half precision
-
-
-@dataclass
+@dataclass(frozen=True)
 class Program:
-    """Inputs (variable, type, shape, seed), statements and the variables that are returned."""
+    """Inputs, statements, and the variables that are returned."""
 
-    inputs: list[tuple[str, str, tuple[int, ...], int]] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
-    outputs: list[str] = field(default_factory=list)
+    inputs: tuple[Input, ...]
+    statements: tuple[Statement, ...]
+    outputs: tuple[str, ...]
 
-    def source(self, wrap: str = "") -> str:
-        """The program as a function of its inputs; ``wrap(number, value, epsilon)`` is applied to inexact values."""
-        lines = [f"def program(mx, {', '.join(n for n, *_ in self.inputs)}):"]
-        for k, step in enumerate(self.steps):
-            lines += [f"    {line}" for line in step.lines]
-            if wrap and not step.exact:
-                lines.append(f"    {step.name} = {wrap}({k}, {step.name}, {step.epsilon})")
-        return "\n".join([*lines, f"    return {', '.join(self.outputs)},"])
+    def source(self, after: str = "") -> str:
+        """The program as a function; ``after(name, value)`` is put around each variable if it is given."""
+        lines = []
+        for s in self.statements:
+            lines += s.lines()
+            if after:
+                lines.append(f'{s.name} = {after}("{s.name}", {s.name})')
+        parameters = ", ".join(("mx", *(i.name for i in self.inputs)))
+        returned = f"return {', '.join(self.outputs)},"
+        return "\n".join([f"def program({parameters}):", *_indented([*lines, returned])])
 
-    def function(self, wrap: Callable[[int, Any, float], Any] | None = None) -> Callable[..., Any]:
-        space: dict[str, Any] = {"wrap": wrap}
-        exec(self.source("wrap" if wrap else ""), space)
+    def function(self, after: Callable[[str, Any], Any] | None = None) -> Callable[..., Any]:
+        """The program as a function of ``mx`` and arrays."""
+        space = {**namespace(None), "after": after}
+        exec(self.source("after" if after else ""), space)
         return space["program"]
 
-    def arrays(self, mx: ModuleType) -> list[Any]:
-        return [
-            mx.array(data(d, s, seed)).astype(getattr(mx, d if d != "bool" else "bool_"))
-            for _, d, s, seed in self.inputs
-        ]
+    def arrays(self, mx: Any) -> list[Any]:
+        return [make(mx, i.values(), i.dtype) for i in self.inputs]
 
     def used(self) -> Program:
         """The program without what its outputs do not depend on."""
-        wanted = set(self.outputs)
-        steps = []
-        for step in reversed(self.steps):
-            if step.name in wanted:
-                wanted.update(step.uses)
-                steps.append(step)
-        return Program([i for i in self.inputs if i[0] in wanted], steps[::-1], self.outputs)
+        wanted, kept = set(self.outputs), []
+        for s in reversed(self.statements):
+            if s.name in wanted:
+                wanted.update(s.uses)
+                kept.append(s)
+        return replace(self, inputs=tuple(i for i in self.inputs if i.name in wanted), statements=tuple(kept[::-1]))
+
+    def exact(self) -> frozenset[str]:
+        """The variables whose values do not depend on what is computed together."""
+        exact = {i.name for i in self.inputs}
+        for s in self.statements:
+            if not s.ulps and exact.issuperset(s.uses):
+                exact.add(s.name)
+        return frozenset(exact)
 
 
-def data(dtype: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """The elements of an input: small multiples of 1/4, small integers, or truth values."""
-    rng = np.random.default_rng(seed)
-    if dtype == "bool":
-        return rng.integers(0, 2, shape).astype(bool)
-    if dtype in UNSIGNED:
-        return rng.integers(0, 9, shape).astype(dtype)
-    if dtype in SIGNED:
-        return rng.integers(-6, 7, shape).astype(dtype)
-    return (rng.integers(-12, 13, shape) / 4).astype(np.float32)
+def namespace(mx: Any) -> dict[str, Any]:
+    """The names that the text of a statement may use, beside its variables."""
+    return {"mx": mx, "weighted": weighted, "direction": direction, "math": math}
 
 
-def _numpy(a: Any) -> np.ndarray:
-    """An array of the oracle's in float64 if it is of floats."""
-    if mlx.issubdtype(a.dtype, mlx.floating):
-        return np.array(a.astype(mlx.float32), dtype=np.float64)
-    return np.array(a)
+def _indented(lines: Sequence[str]) -> list[str]:
+    return ["    " + line for line in lines]
 
 
-class Rejected(Exception):
-    """The operation that was tried is not defined or not well conditioned here."""
-
-
-class Grower:
-    """Grows one program. ``rng`` decides everything."""
-
-    def __init__(self, rng: random.Random, *, smooth: bool = False, sizes: Sequence[int] = SIZES) -> None:
-        self.rng = rng
-        self.sizes = sizes
-        self.smooth = smooth  # only operations whose derivative both implementations have
-        self.program = Program()
-        self.values: list[Value] = []
-        self.live: dict[str, Any] = {}
-        self.fresh = 0
-
-    # --- choices ------------------------------------------------------------------------------------------------------
-    def chance(self, p: float) -> bool:
-        return self.rng.random() < p
-
-    def pick(self, items: Sequence[Any]) -> Any:
-        if not items:
-            raise Rejected
-        return items[self.rng.randrange(len(items))]
-
-    def value(self, accept: Callable[[Value], bool] = lambda v: True) -> Value:
-        """One of the values so far; recent ones are likelier."""
-        fitting = [v for v in self.values if accept(v)]
-        if not fitting:
-            raise Rejected
-        return self.pick(fitting[-4:]) if self.chance(0.6) else self.pick(fitting)
-
-    def float_value(self) -> Value:
-        return self.value(lambda v: v.is_float)
-
-    def partner(self, a: Value, accept: Callable[[Value], bool] = lambda v: True) -> Value:
-        """A value whose shape broadcasts with that of ``a``."""
-
-        def fits(v: Value) -> bool:
-            try:
-                return accept(v) and math.prod(np.broadcast_shapes(a.shape, v.shape)) <= LARGEST
-            except ValueError:
-                return False
-
-        if self.chance(0.2):
-            shape = tuple(n if self.chance(0.7) else 1 for n in a.shape)[self.rng.randrange(a.ndim + 1) :]
-            v = self.new_input(a.dtype, shape)
-            if accept(v):
-                return v
-        return self.value(fits)
-
-    def axis(self, a: Value) -> int:
-        if not a.ndim:
-            raise Rejected
-        return self.rng.randrange(-a.ndim, a.ndim)
-
-    def axes(self, a: Value) -> tuple[int, ...]:
-        count = self.rng.randint(1, a.ndim) if a.ndim else 0
-        return tuple(self.rng.sample(range(a.ndim), count))
-
-    def shape(self) -> tuple[int, ...]:
-        while True:
-            shape = tuple(self.pick(self.sizes) for _ in range(self.pick((0, 1, 1, 2, 2, 2, 3, 3, 4))))
-            if math.prod(shape) <= LARGEST // 2:
-                return shape
-
-    # --- growth -------------------------------------------------------------------------------------------------------
-    def name(self) -> str:
-        self.fresh += 1
-        return f"v{self.fresh}"
-
-    def new_input(self, dtype: str, shape: tuple[int, ...]) -> Value:
-        if math.prod(shape) > LARGEST:
-            raise Rejected
-        name = self.name()
-        self.program.inputs.append((name, dtype, shape, self.rng.randrange(1 << 30)))
-        self.live[name] = Program([self.program.inputs[-1]]).arrays(mlx)[0]
-        exact = 0.25 if dtype in FLOATS else None
-        self.values.append(Value(name, _numpy(self.live[name]), dtype, exact))
-        return self.values[-1]
-
-    def add(self, lines: str | list[str], uses: list[Value], grain: float | None = None) -> Value:
-        """Appends a statement, in which ``{}`` stand for ``uses`` and ``$`` for the new variable."""
-        name = self.name()
-        lines = [lines] if isinstance(lines, str) else lines
-        if len(lines) == 1 and not lines[0].startswith("$ ="):
-            lines = [f"$ = {lines[0]}"]
-        text = [line.format(*[v.name for v in uses]).replace("$", name) for line in lines]
-        space = {"mx": mlx, **{v.name: self.live[v.name] for v in uses}}
-        # views and copies: an in-place update must not change its operand's variable
-        try:
-            exec("\n".join(text), space)
-            result = space[name]
-            if not 0 < result.size <= LARGEST:
-                raise Rejected
-            array = _numpy(result)
-        except (ValueError, TypeError, IndexError, RuntimeError, OverflowError) as error:
-            raise Rejected(str(error)) from error
-        dtype = str(result.dtype).split(".")[-1]
-        if dtype not in (*FLOATS, *SIGNED, *UNSIGNED, "bool"):
-            raise Rejected
-        largest = float(np.max(np.abs(array.astype(np.float64))))
-        if not np.isfinite(largest) or largest > (BOUND if dtype in FLOATS else 1 << 20):
-            raise Rejected
-        if grain is not None and (dtype not in FLOATS or largest / grain > 1 << (DIGITS[dtype] - 1)):
-            grain = None
-        if dtype in FLOATS and grain is None and largest > 100 and dtype != "float32":
-            raise Rejected
-        value = Value(name, array, dtype, grain)
-        self.live[name] = result
-        self.values.append(value)
-        epsilon = max((2.0 ** -DIGITS[v.dtype] for v in (value, *uses) if v.is_float), default=0.0)
-        # the oracle's sums may be off by a rounding per element, all in one direction
-        rounding = epsilon * largest if dtype in FLOATS[1:] else 0.0
-        epsilon *= 1 + max((v.array.size // 64 for v in uses), default=0) * any(f in text[0] for f in SUMS)
-        self.program.steps.append(Step(name, text, [v.name for v in uses], value.is_exact, epsilon, rounding))
-        return value
-
-    def grow(self, length: int, operations: Sequence[Callable[[Grower], None]]) -> Program:
-        """A program of at most so many statements."""
-        kinds = (
-            (*FLOATS[:1] * 6, *FLOATS[1:])
-            if self.smooth
-            else (*FLOATS[:1] * 8, *FLOATS[1:], "int32", "int32", "bool", self.pick(SIGNED), self.pick(UNSIGNED))
-        )
-        for i in range(self.rng.randint(1, 3)):
-            self.new_input("float32" if i == 0 else self.pick(kinds), self.shape())
-        tries = 0
-        while len(self.program.steps) < length and tries < 20 * length:
-            tries += 1
-            before = len(self.values), len(self.program.inputs), len(self.program.steps)
-            try:
-                self.pick(operations)(self)
-            except Rejected:
-                del self.values[before[0] :], self.program.inputs[before[1] :], self.program.steps[before[2] :]
-        steps = self.program.steps
-        names = [s.name for s in steps]
-        if not names:
-            raise Rejected
-        used = {u for s in steps for u in s.uses}
-        outputs = [n for n in reversed(names) if n not in used or self.chance(0.1)]
-        self.program.outputs = outputs[:4]
-        return self.program.used()
+def statements_within(program: Program) -> Iterator[Statement]:
+    """All statements, those of functions as well."""
+    pending = list(program.statements)
+    while pending:
+        s = pending.pop()
+        yield s
+        if s.function:
+            pending += s.function.statements

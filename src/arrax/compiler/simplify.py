@@ -3,7 +3,7 @@
 Products of half precision are done in float32. A product whose left operand has batch axes and whose right one has none
 is one product of matrices. A product with a vector is a multiplication and a sum: the compiler of reductions makes it
 run at the speed of memory, and what is done to the operands and to the result becomes part of it. Reductions and scans
-along axes of size 1 are what they are of: loops that never turn.
+along axes of size 1 are what they are of: loops that never turn. An array without elements is computed from nothing.
 """
 
 from __future__ import annotations
@@ -136,6 +136,8 @@ class Simplified:
         """Enters a node, rewritten, into the order."""
         if node.buffer is not None or not node.inputs:
             new = node
+        elif 0 in node.shape:
+            new = broadcast(constant(0, node.dtype), node.shape)
         else:
             # an operand of a part of a call may be what has been put in the place of the call's own input
             inputs = tuple([self._replaced.get(id(i), i) for i in node.inputs])

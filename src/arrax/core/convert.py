@@ -17,12 +17,15 @@ from arrax.graph.dtypes import (
     Dtype,
     bool_,
     complex64,
+    complex128,
     float32,
+    float64,
     from_numpy,
     int64,
     promote,
     promote_scalar,
     scalar_dtype,
+    uint64,
 )
 from arrax.graph.handle import Handle
 from arrax.graph.node import Node
@@ -74,10 +77,10 @@ def as_dtype(op: str, dtype: Any) -> Dtype:
 
 
 def default_dtype(value: Any, kind: type) -> Dtype:
-    """The type of a Python scalar on its own; integers that int32 cannot hold are int64."""
+    """The type of a Python scalar on its own; integers that int32 cannot hold are int64, or uint64 above that."""
     if kind is int and not INT_MIN <= value <= INT_MAX:
-        if -(2**63) <= value < 2**63:
-            return int64
+        if -(2**63) <= value < 2**64:
+            return int64 if value < 2**63 else uint64
         raise ValueError(f"[array] expected an integer of at most 64 bits, got {value}: use a float")
     return scalar_dtype(kind)
 
@@ -154,6 +157,21 @@ def as_node(op: str, value: Any) -> Node:
     if kind is not None:
         return scalar_node(value, kind, default_dtype(value, kind))
     return _foreign_node(op, value, None)
+
+
+def typed_node(op: str, value: Any, dtype: Dtype) -> Node:
+    """An array or a scalar in a given type; double precision and integers take all digits that a number has."""
+    if isinstance(value, Handle):
+        return cast(value._node, dtype)
+    kind, double = scalar_kind(value), dtype in (float64, complex128)
+    if kind is None:
+        return cast(_foreign_node(op, value, dtype if double else None), dtype)
+    if kind is int and dtype.is_integer and _LIMITS[dtype].min <= value <= _LIMITS[dtype].max:
+        return scalar_node(value, kind, dtype)
+    own = default_dtype(value, kind)
+    if double and own.category <= dtype.category:
+        return scalar_node(value, kind, dtype)
+    return cast(scalar_node(value, kind, own), dtype)
 
 
 def _foreign_node(op: str, value: Any, dtype: Dtype | None) -> Node:
@@ -249,6 +267,7 @@ def list_node(values: list | tuple, dtype: Dtype | None) -> Node:
     if not flat:
         return from_numpy_array(np.empty(shape, (dtype or float32).np))
     own, arrays = bool_, False
+    integers: list[int] = []
     for value in flat:
         if isinstance(value, Handle):
             arrays = True
@@ -259,13 +278,19 @@ def list_node(values: list | tuple, dtype: Dtype | None) -> Node:
             raise ValueError(
                 f"[array] expected numbers, arrays or lists of them, got {type(value).__name__}: convert it first"
             )
-        own = promote(own, default_dtype(value, kind))
+        if kind is int:
+            integers.append(value)
+        else:
+            own = promote(own, default_dtype(value, kind))
+    if integers:
+        least, most = default_dtype(min(integers), int), default_dtype(max(integers), int)
+        own = promote(own, most if min(integers) >= 0 else promote(least, most))
     if arrays:
         return _stack(flat, shape, dtype or own)
     target = dtype or own
     # values of another category are converted as C does: 300 wraps in uint8, 2.7 is cut off
     if target.is_integer and own.is_integer:
-        wide = np.array(flat, np.int64)
+        wide = np.array(flat, uint64.np if own is uint64 else np.int64)
         return from_numpy_array(wide.astype(target.np).reshape(shape))
     exact = promote(own, target) if own.category > target.category else target
     with np.errstate(all="ignore"):
@@ -276,12 +301,7 @@ def list_node(values: list | tuple, dtype: Dtype | None) -> Node:
 def _stack(flat: list[Any], shape: tuple[int, ...], dtype: Dtype) -> Node:
     nodes = []
     for value in flat:
-        if isinstance(value, Handle):
-            node = cast(value._node, dtype)
-        else:
-            kind = scalar_kind(value)
-            assert kind is not None
-            node = scalar_node(value, kind, dtype)
+        node = typed_node("array", value, dtype)
         nodes.append(reshape(node, (node.size,)))
     return reshape(concatenate(nodes, 0), shape)
 

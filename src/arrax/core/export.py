@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from arrax.core.files.safetensors import safetensors_writer
 from arrax.core.files.streams import save
 from arrax.core.io import load
+from arrax.core.operation_names import exported, shown_name
 from arrax.graph import show
 from arrax.graph.dtypes import complex128, float64
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node
-from arrax.graph.template import inlined, needed
+from arrax.graph.template import inlined, needed, resolve
 from arrax.prims.leaf import const, constant
 from arrax.transforms import serialization, trees
 from arrax.transforms.export import Function, Type, record
@@ -201,7 +202,8 @@ def export_function(
 
     Args:
         file_or_callback: a path, to which nothing is added; or what takes one dictionary for the inputs, the keyword
-            inputs, the outputs, the constants, and each primitive in order; ``"type"`` tells them apart.
+            inputs, the outputs, the constants, and each primitive in order; ``"type"`` tells them apart. Primitives
+            have MLX's names; functions for which MLX has one and Arrax none are shown as what they are made of.
         fun: takes arrays and returns an array, or a tuple or list of arrays.
         *args: example arguments: arrays, or one tuple of arrays and/or one dictionary.
         shapeless: whether the sizes of the arguments may differ from the example's when the function is called.
@@ -271,12 +273,16 @@ def _pieces(function: Function) -> Iterator[dict[str, Any]]:
     yield {"type": "constants", "constants": constants}
     for i, operation in enumerate(function.program):
         if operation.prim is not const:
+            at = first + len(function.constants) + i
+            shown = exported(
+                operation.prim.name, operation.params, [types[source] for source in operation.at], types[at][0]
+            )
             yield {
                 "type": "primitive",
-                "name": operation.prim.name,
+                "name": shown.name,
                 "inputs": described(operation.at),
-                "outputs": described([first + len(function.constants) + i]),
-                "arguments": list(operation.params),
+                "outputs": described([at]),
+                "arguments": shown.arguments,
             }
 
 
@@ -355,8 +361,28 @@ def _signature(types: Sequence[Type], keywords: Sequence[str], sizes: Sequence[S
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
+def _picture(nodes: Sequence[Node], outputs: Sequence[Node], labels: dict[int, str]) -> str:
+    """Nodes, inputs first, in Graphviz's language and MLX's manner: operations and arrays are drawn side by side."""
+    letters = (letter for letter in _letters() if letter not in labels.values())
+    named = {id(node): labels.get(id(node)) or next(letters) for node in nodes}
+    last = {id(node) for node in outputs}
+    lines = ["digraph {"]
+    for number, node in enumerate(nodes):
+        array = show.quoted(named[id(node)])
+        if node.buffer is not None or node.prim.kind == "leaf":
+            lines.append(f"{{ rank=source; {array}; }}")
+            continue
+        name = shown_name(node.prim.name, node.params, [(i.shape, i.dtype) for i in node.inputs], node.shape)
+        lines.append(f'{{ {number} [label ="{name}", shape=rectangle]; }}')
+        lines += [f"{show.quoted(named[id(resolve(source))])} -> {number}" for source in node.inputs]
+        lines += [f"{{ rank=sink; {array}; }}" if id(node) in last else f"{{ {array}; }}", f"{number} -> {array}"]
+    return "\n".join([*lines, "}"])
+
+
 def export_to_dot(file: Any, *args: Any, **kwargs: Any) -> None:
     """Writes the graph of what has been recorded but not evaluated, in Graphviz's language: ``dot -Tsvg`` draws it.
+
+    Operations are boxes with MLX's names, arrays are letters; ``arrax.explain(y, "dot")`` gives a picture with shapes.
 
     Args:
         file: a path, or what has ``write`` for text.
@@ -372,10 +398,11 @@ def export_to_dot(file: Any, *args: Any, **kwargs: Any) -> None:
     >>> mx.export_to_dot(file, mx.exp(x), x=x)
     >>> print(file.getvalue())
     digraph {
-      node [shape=box, fontname=monospace]
-      "%0" [label="x data\\nfloat32[2]", style=rounded]
-      "%1" [label="%1 exp\\nfloat32[2]"]
-      "%0" -> "%1"
+    { rank=source; "x"; }
+    { 1 [label ="Exp", shape=rectangle]; }
+    "x" -> 1
+    { rank=sink; "A"; }
+    1 -> "A"
     }
     """
     op = "export_to_dot"
@@ -387,7 +414,7 @@ def export_to_dot(file: Any, *args: Any, **kwargs: Any) -> None:
         labels[id(value._node)] = name
     targets: list[Node] = inlined(outputs)[0]
     labels |= {id(new): labels[id(old)] for old, new in zip(outputs, targets, strict=True) if id(old) in labels}
-    text = show.dot(needed(targets), labels=labels)
+    text = _picture(needed(targets), targets, labels)
     if callable(getattr(file, "write", None)):
         file.write(text + "\n")
         return

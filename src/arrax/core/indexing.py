@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from arrax.core.convert import INT_MAX, INT_MIN, as_node, list_node, scalar_kind, scalar_node, values
+from arrax.core.convert import INT_MAX, INT_MIN, list_node, scalar_kind, scalar_node, typed_node, values
 from arrax.core.ops.indexed import check_axis, position
 from arrax.core.ops.shape import record_broadcast
 from arrax.graph.dtypes import bool_, float32, int32
@@ -338,7 +338,7 @@ def _value(value: Any, like: Node) -> Node:
         )
     if like.dtype.is_integer and scalar_kind(value) is int:
         return scalar_node(value, int, like.dtype)
-    return cast(as_node("index", value), like.dtype)
+    return typed_node("index", value, like.dtype)
 
 
 def _fit(update: Node, ndim: int) -> Node:

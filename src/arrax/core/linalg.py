@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from arrax.core.axes import normalize_axis
-from arrax.core.convert import array_node, as_node
+from arrax.core.convert import array_node, typed_node
 from arrax.core.device import check_stream
 from arrax.core.dtypes import finfo
 from arrax.core.norms import matrix_norm, norm, vector_norm
@@ -248,7 +248,7 @@ def pinv(a: array, *, rtol: float | array | None = None, stream: Any = None) -> 
 
 def _above(op: str, values: Node, rtol: Any) -> Node:
     """Which singular values are more than ``rtol`` (a number, or one for each matrix) times the largest one."""
-    bound = p.cast(as_node(op, rtol), values.dtype)
+    bound = typed_node(op, rtol, values.dtype)
     bound = reshape(bound, (*bound.shape, 1))
     return p.greater(values, p.mul(bound, reduce(max_p, values, (values.ndim - 1,))))
 

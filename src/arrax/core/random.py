@@ -23,7 +23,7 @@ import numpy as np
 from arrax.core.arguments import expect
 from arrax.core.array import array
 from arrax.core.axes import as_shape, normalize_axis
-from arrax.core.convert import array_node, as_node, scalar_kind
+from arrax.core.convert import array_node, as_node, scalar_kind, typed_node
 from arrax.core.device import check_stream
 from arrax.core.draws import between, by_cumulative_distribution, rounded, under
 from arrax.graph.dtypes import Dtype, bfloat16, bool_, float16, float32, int32, promote, uint8, uint32
@@ -293,12 +293,12 @@ def normal(
         z = p.cast(p.erfinv(_symmetric("normal", key, shape)), dtype)
         factor = constant(math.sqrt(2), dtype)
     if scale is not None:
-        given = p.cast(as_node("normal", scale), dtype)
+        given = typed_node("normal", scale, dtype)
         factor = given if factor is None else rounded(p.mul, factor, given)
     if factor is not None:
         z = rounded(p.mul, factor, z)
     if loc is not None:
-        z = rounded(p.add, p.cast(as_node("normal", loc), dtype), z)
+        z = rounded(p.add, typed_node("normal", loc, dtype), z)
     return _wrap(z)
 
 

@@ -86,10 +86,10 @@ def dot(
         parameters = ", ".join(map(_parameter, node.params)) if node.buffer is None else ""
         label = "\n".join(filter(None, [f"{shown[id(node)]} {kind_of(node)}", parameters, shape]))
         style = "" if node.inputs and node.buffer is None else ", style=rounded"
-        lines.append(f"{pad}{_quoted(name[id(node)])} [label={_quoted(label)}{style}]")
+        lines.append(f"{pad}{quoted(name[id(node)])} [label={quoted(label)}{style}]")
 
     for i, (label, members) in enumerate((clusters or {}).items()):
-        lines += [f"  subgraph cluster_{i} {{", f"    label={_quoted(label)}"]
+        lines += [f"  subgraph cluster_{i} {{", f"    label={quoted(label)}"]
         for node in members:
             if id(node) in name and id(node) not in drawn:
                 draw(node, "    ")
@@ -100,10 +100,11 @@ def dot(
     for node in nodes:
         for source in node.inputs if node.buffer is None else ():
             if id(source) in name:
-                lines.append(f"  {_quoted(name[id(source)])} -> {_quoted(name[id(node)])}")
+                lines.append(f"  {quoted(name[id(source)])} -> {quoted(name[id(node)])}")
     return "\n".join([*lines, "}"])
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
+    """A text as Graphviz's language writes it."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'

@@ -576,15 +576,9 @@ def _passes_through(result: Result) -> bool:
 
 def _bind(order: list[Node], outputs: list[Node], key: tuple) -> Bound | None:
     """A bound plan for the graph, out of the cache of plans where its structure has been seen."""
-    work = 0
-    for node in order:
-        if 0 in node.shape:
-            work = 0
-            break
-        if node.prim is not leaf.const:
-            work += node.size
-    bound: Bound | None = None  # small graphs and empty arrays: the references
-    if work > SMALL:
+    work = sum(node.size for node in order if node.prim is not leaf.const)
+    bound: Bound | None = None  # small graphs, and those of nothing: the references
+    if work > SMALL and any(node.size for node in outputs):
         bound = bound_plan(order, outputs)
     _bound[key] = bound
     if len(_bound) > BOUND:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from arrax.core.axes import normalize_axis
-from arrax.core.convert import array_node, as_node
+from arrax.core.convert import array_node, as_node, pair, typed_node
 from arrax.core.device import check_stream
 from arrax.core.ops.math import as_bool, meet
 from arrax.core.ops.shape import atleast_1d, atleast_2d, atleast_3d, concatenate, flip, record_slice_axis, swapaxes
@@ -136,7 +136,7 @@ def append(a: array, values: array | float, /, axis: int | None = None, *, strea
     """
     check_stream("append", stream)
     array_node("append", a)
-    other = wrap(as_node("append", values))
+    other = wrap(pair("append", a, values)[1])
     if axis is None:
         return concatenate([a.reshape(-1), other.reshape(-1)], 0)
     return concatenate([a, other], axis)
@@ -229,7 +229,7 @@ def piecewise(
 
     def value(choice: Any) -> Node:
         found = choice(x, *args, **kw) if callable(choice) else choice
-        return p.cast(as_node("piecewise", found), node.dtype)
+        return typed_node("piecewise", found, node.dtype)
 
     result = v.broadcast(constant(0, node.dtype), node.shape)
     if len(funclist) > len(condlist):

@@ -248,7 +248,7 @@ def linspace(
     expect("linspace", Dtype | None, dtype=dtype)
     check_device("linspace", device)
     n = 50 if num is None else num
-    if scalar_kind(start) is None or scalar_kind(stop) is None or not isinstance(endpoint, bool):
+    if not {scalar_kind(start), scalar_kind(stop)} <= {bool, int, float} or not isinstance(endpoint, bool):
         raise TypeError(f"[linspace] expected numbers and a boolean endpoint, got {start!r}, {stop!r}, {endpoint!r}")
     if n < 0:
         raise ValueError(f"[linspace] expected at least 0 samples, got {n}: pass another number")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from arrax.core.arguments import expect
 from arrax.core.axes import as_ints, as_shape, fits, normalize_axis
-from arrax.core.convert import array_node, as_dtype, as_node
+from arrax.core.convert import array_node, as_dtype, typed_node
 from arrax.core.device import check_stream
 from arrax.core.ops.reductions import record_diagonal
 from arrax.core.ops.shape import drop_axes, record_broadcast, record_slice_axis
@@ -327,7 +327,7 @@ def pad(
         if before < 0 or behind < 0:
             raise ValueError(f"[pad] expected widths of at least 0, got {(before, behind)} for axis {i}: use a slice")
     if mode == "constant":
-        value = cast(as_node("pad", constant_values), node.dtype)
+        value = typed_node("pad", constant_values, node.dtype)
         return wrap(record_pad(node, widths, value))
     if mode not in ("edge", "reflect", "symmetric"):
         raise ValueError(f"[pad] expected mode constant, edge, reflect or symmetric, got {mode!r}: choose one of them")

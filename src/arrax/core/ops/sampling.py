@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from arrax.core.axes import normalize_axes, normalize_axis
-from arrax.core.convert import array_node, as_dtype, as_node, new_node, pair
+from arrax.core.convert import array_node, as_dtype, new_node, pair, typed_node
 from arrax.core.device import check_stream
 from arrax.core.ops.create import linspace
 from arrax.core.ops.shape import record_concatenate, record_slice_axis
@@ -135,10 +135,10 @@ def interp(
     result = p.add(y0, p.mul(cast(fraction, result_type), p.sub(y1, y0)))
     if left is not None:
         first = record_slice_axis(points, 0, 0, 1)
-        result = p.where(p.less(at, first), cast(as_node("interp", left), result_type), result)
+        result = p.where(p.less(at, first), typed_node("interp", left, result_type), result)
     if right is not None:
         last = record_slice_axis(points, 0, n - 1, n)
-        result = p.where(p.greater(at, last), cast(as_node("interp", right), result_type), result)
+        result = p.where(p.greater(at, last), typed_node("interp", right, result_type), result)
     missing = cast(p.where(p.equal(at, at), constant(0, dtype), at), result_type)
     return wrap(v.reshape(p.add(result, missing), at.shape))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from arrax.core.arguments import expect
 from arrax.core.axes import normalize_axis
-from arrax.core.convert import array_node, as_node, pair
+from arrax.core.convert import array_node, pair, typed_node
 from arrax.core.device import check_stream
 from arrax.core.ops.shape import record_slice_axis
 from arrax.graph.dtypes import int32, uint32
@@ -204,7 +204,7 @@ def unique(
     first = p.stop_gradient(p.where(filled, first, record_slice_axis(cast(order, int32), 0, 0, 1)))
     found = gather.take(flat, first, 0)
     if fill_value is not None:
-        found = p.where(filled, found, cast(as_node("unique", fill_value), found.dtype))
+        found = p.where(filled, found, typed_node("unique", fill_value, found.dtype))
     results = [found]
     if return_index:
         results.append(cast(first, uint32))

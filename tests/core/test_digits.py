@@ -1,0 +1,85 @@
+"""Numbers that are stored into arrays of 64 bits keep all their digits."""
+
+import numpy as np
+import pytest
+
+import arrax.core as mx
+
+NUMBERS = (0.1, 1e300, -1 / 3)
+
+
+def put(index, value):
+    def store(a):
+        a[index] = value
+        return a
+
+    return store
+
+
+def stored(value):
+    """Functions that store the number into the first element of an array of ones."""
+    first, mask = mx.array([0]), mx.array([True, False, False])
+    zero = mx.array([0.0, 1.0, 1.0], dtype=mx.float64)
+    return {
+        "index": put(0, value),
+        "slice": put(slice(0, 1), value),
+        "all": lambda a: put(Ellipsis, value)(a),
+        "positions": put(first, value),
+        "mask": put(mask, value),
+        "numpy's scalar": put(0, np.float64(value)),
+        "numpy's array": put(slice(0, 1), np.array([value])),
+        "at an index": lambda a: (a - a).at[0].add(value),
+        "at positions": lambda a: (a - a).at[first].add(value),
+        "at a mask": lambda a: a.at[mask].multiply(value),
+        "of a slice": lambda a: (a - a).at[0:1].subtract(-value),
+        "divided": lambda a: a.at[first].divide(1 / value),
+        "pad": lambda a: mx.pad(a, 1, constant_values=value),
+        "where": lambda a: mx.where(mask, value, a),
+        "where not": lambda a: mx.where(mx.logical_not(mask), a, value),
+        "clip": lambda a: mx.clip(a, value, value),
+        "full": lambda a: mx.full((2,), value, dtype=a.dtype),
+        "full_like": lambda a: mx.full_like(a, value),
+        "array": lambda a: mx.array(value, dtype=a.dtype),
+        "list": lambda a: mx.array([value, 1], dtype=a.dtype),
+        "list with arrays": lambda a: mx.array([value, a[1]], dtype=a.dtype),
+        "sum": lambda a: (a - a) + value,
+        "product": lambda a: value * a,
+        "maximum": lambda a: mx.maximum(a - mx.inf, value),
+        "append": lambda a: mx.append(a, value)[::-1],
+        "piecewise": lambda a: mx.piecewise(a, [mask], [value, 1.0]),
+        "select": lambda a: mx.select([mx.logical_not(mask)], [a], value),
+        "interp": lambda a: mx.interp(zero, mx.array([0.5, 1.0]).astype(mx.float64), a[:2], left=value),
+        "nan_to_num": lambda a: mx.nan_to_num(a * mx.nan, nan=value),
+        "normal": lambda a: mx.random.normal((2,), mx.float64, loc=value, scale=0.0),
+        "linspace": lambda a: mx.linspace(value, value, 3, dtype=mx.float64),
+        "compiled": lambda a: mx.compile(lambda x: x * value)(a),
+    }
+
+
+REAL_ONLY = ("clip", "maximum", "interp", "nan_to_num", "normal", "linspace")
+
+
+@pytest.mark.parametrize("name", stored(1.0))
+def test_double_precision(name, path):
+    for dtype in (mx.float64, mx.complex128):
+        if dtype is mx.complex128 and name in REAL_ONLY:
+            continue
+        for value in NUMBERS:
+            result = stored(value)[name](mx.ones(3, dtype=dtype))
+            assert result.dtype in (mx.float64, dtype)
+            np.testing.assert_allclose(np.array(result).ravel()[0], value, rtol=4e-16 if name == "divided" else 1e-16)
+
+
+@pytest.mark.parametrize("value", [2**53 + 1, 2**62 + 1, -(2**62) - 1, 2**63 - 1, 2**63 + 5, 2**64 - 1])
+def test_integers_of_64_bits(value, path):
+    dtype = mx.uint64 if value >= 2**63 else mx.int64
+    places = stored(value)
+    for name in (
+        *("index", "slice", "all", "positions", "mask", "at an index", "at positions", "at a mask", "pad", "where"),
+        *("where not", "clip", "full", "full_like", "array", "list", "list with arrays", "sum", "product", "compiled"),
+        *("append", "piecewise", "select"),
+    ):
+        result = places[name](mx.ones(3, dtype=dtype))
+        assert (result.dtype, result.flatten()[0].item()) == (dtype, value), name
+    assert mx.array(value).dtype == mx.array([value]).dtype == dtype
+    assert mx.array([value]).tolist() == [value]
