@@ -36,3 +36,11 @@ def test_nothing_is_kept_that_nobody_holds() -> None:
     y = mx.tanh(x) * 2 + 1
     order, _, uses = executor._linearise([y._node])
     assert executor._kept(order, [y._node], uses) == []
+
+
+def test_of_a_wanted_view_only_what_it_shows_is_computed() -> None:
+    x = mx.random.normal((40, 40))
+    mx.eval(x)
+    y = mx.flatten(mx.tanh(x))[100:200]
+    order, _, uses = executor._linearise([y._node])
+    assert executor._kept(order, [y._node], uses) == []

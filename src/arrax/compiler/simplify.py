@@ -37,6 +37,8 @@ def _unbatched(node: Node) -> Node | None:
     if b.ndim > 2 or a.ndim <= 2:
         return None
     rows = math.prod(a.shape[:-1])
+    if rows >= 2**31:  # more than the library counts
+        return None
     return reshape(matmul(reshape(a, (rows, a.shape[-1])), b), node.shape)
 
 

@@ -150,7 +150,7 @@ def _check(positions: np.ndarray, n: int) -> Node:
     if wrong.size:
         position("index", int(wrong[0]), n)
     positions = positions.astype(np.int64)
-    return from_numpy_array(np.where(positions < 0, positions + n, positions).astype(np.int32))
+    return from_numpy_array(np.where(positions < 0, positions + n, positions).astype(gather.position_type(n).np))
 
 
 def _slice_bounds(entry: slice, n: int) -> tuple[int, int, int]:
@@ -296,16 +296,17 @@ class _Advanced:
         if len(arrays) == 1:
             return arrays[0]
         # an array that leads outside of its own axis must not lead to another place of the merged one
-        total, outside = constant(0, int32), None
+        dtype = gather.position_type(math.prod(sizes))
+        total, outside = constant(0, dtype), None
         for a, n, known in zip(arrays, sizes, checked, strict=True):
             if not known:
                 a = gather.clamped(a, n) if reading else gather.wrapped(a, n)
                 if not reading:
                     out = p.equal(gather.within(a, n), constant(False, bool_))
                     outside = out if outside is None else p.bitwise_or(outside, out)
-            total = p.add(p.mul(total, constant(n, int32)), a)
+            total = p.add(p.mul(total, constant(n, dtype)), cast(a, dtype))
         if outside is not None:
-            total = p.where(outside, constant(math.prod(sizes), int32), total)
+            total = p.where(outside, constant(math.prod(sizes), dtype), total)
         return record_broadcast("index", total, self.common)
 
     def merge(self, node: Node) -> Node:
@@ -400,9 +401,10 @@ def _put_mask(node: Node, mask: Node, update: Node, how: str) -> Node:
         else:
             _check_rows(mask, n)
             flat = v.reshape(mask, (mask.size,))
-            k = p.sub(s.cumsum(cast(flat, int32), 0, False, True), constant(1, int32))
+            dtype = gather.position_type(mask.size)
+            k = p.sub(s.cumsum(cast(flat, dtype), 0, False, True), constant(1, dtype))
             rows = (
-                gather.take(rows, p.stop_gradient(p.maximum(k, constant(0, int32))), 0)
+                gather.take(rows, p.stop_gradient(p.maximum(k, constant(0, dtype))), 0)
                 if n
                 else v.broadcast(constant(0, node.dtype), (mask.size, *rest))
             )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from arrax.graph.dtypes import Dtype, int32
+from arrax.graph.dtypes import Dtype, int32, int64
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import Primitive, register
 from arrax.prims.leaf import constant, iota
@@ -53,24 +53,39 @@ def _take_lower(node: Node, coords: tuple, ctx: Any) -> list:
     return [*coords[:axis], at, *coords[axis + index.ndim :]]
 
 
+def position_type(n: int) -> Dtype:
+    """The type of positions on an axis of size ``n``: int32 where it holds them, those just outside included."""
+    return int32 if n < 2**31 else int64
+
+
 def wrapped(index: Node, n: int) -> Node:
-    """Positions on an axis of size ``n`` as int32 that count from its start; what lies outside still does."""
-    if index.dtype.size >= 4 and index.dtype is not int32:
+    """Positions on an axis of size ``n`` that count from its start; what lies outside still does."""
+    dtype = position_type(n)
+    if index.dtype.size > dtype.size or (index.dtype.size == dtype.size and not index.dtype.is_signed):
         index = minimum(index, constant(n, index.dtype))
         if index.dtype.is_signed:
             index = maximum(index, constant(-n - 1, index.dtype))
-    index = cast(index, int32)
-    return where(less(index, constant(0, int32)), add(index, constant(n, int32)), index)
+    index = cast(index, dtype)
+    return where(less(index, constant(0, dtype)), add(index, constant(n, dtype)), index)
 
 
 def clamped(index: Node, n: int) -> Node:
-    """Positions as int32 that lie inside."""
-    return minimum(maximum(wrapped(index, n), constant(0, int32)), constant(max(n - 1, 0), int32))
+    """Positions that lie inside."""
+    index = wrapped(index, n)
+    return minimum(maximum(index, constant(0, index.dtype)), constant(max(n - 1, 0), index.dtype))
 
 
 def within(index: Node, n: int) -> Node:
     """Whether positions that ``wrapped`` has made lie on an axis of size ``n``."""
-    return bitwise_and(greater_equal(index, constant(0, int32)), less(index, constant(n, int32)))
+    return bitwise_and(greater_equal(index, constant(0, index.dtype)), less(index, constant(n, index.dtype)))
+
+
+def _of_rows(index: Node, length: int) -> Node:
+    """Positions in rows of some length, those of one row for each element of the first axis, counted through all."""
+    size = index.shape[0]
+    dtype = position_type(size * length)
+    offsets = mul(iota((size,), 0, dtype), constant(length, dtype))
+    return add(cast(index, dtype), reshape(offsets, (size, *(1,) * (index.ndim - 1))))
 
 
 def _take_batch(n: Node, inputs: list[Node], batched: list[bool]) -> Node:
@@ -83,8 +98,7 @@ def _take_batch(n: Node, inputs: list[Node], batched: list[bool]) -> Node:
     rows = move_axis(a, axis + 1, 1)
     rest = rows.shape[2:]
     flat = reshape(rows, (size * length, *rest))
-    offsets = reshape(mul(iota((size,), 0, int32), constant(length, int32)), (size, *(1,) * (index.ndim - 1)))
-    result = take(flat, add(clamped(index, length), offsets), 0)
+    result = take(flat, _of_rows(clamped(index, length), length), 0)
     # (size, index..., rest...) -> (size, rest before the axis, index..., rest after it)
     k = index.ndim - 1
     order = (0, *range(1 + k, 1 + k + axis), *range(1, 1 + k), *range(1 + k + axis, result.ndim))
@@ -125,7 +139,8 @@ def _along_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray, i
 def _along_vjp(n: Node, g: Node) -> tuple[Node, None]:
     (a, index), axis = n.inputs, n.params[0]
     if index.shape[axis] == 1:  # one position each: a comparison fuses with its users, a scatter does not
-        here = equal(iota(a.shape, axis, int32), wrapped(index, a.shape[axis]))
+        at = wrapped(index, a.shape[axis])
+        here = equal(iota(a.shape, axis, at.dtype), at)
         return where(here, g, constant(0, g.dtype)), None
     return scatter_along(_zeros(g, a.shape), index, g, axis, "add"), None
 
@@ -224,10 +239,10 @@ def _scatter_batch(n: Node, inputs: list[Node], batched: list[bool]) -> Node:
     flat = reshape(rows, (size * length, *rows.shape[2:]))
     # positions outside stay outside: they are moved past the end of everything
     index = wrapped(index, length)
-    index = where(within(index, length), index, constant(size * length, int32))
-    offsets = reshape(mul(iota((size,), 0, int32), constant(length, int32)), (size, *(1,) * k))
+    end = constant(size * length, position_type(size * length))
+    index = where(within(index, length), _of_rows(index, length), end)
     order = (0, *range(1 + axis, 1 + axis + k), *range(1, 1 + axis), *range(1 + axis + k, update.ndim))
-    done = scatter(flat, add(index, offsets), transpose(update, order), 0, how)
+    done = scatter(flat, index, transpose(update, order), 0, how)
     return move_axis(reshape(done, rows.shape), 1, axis + 1)
 
 
@@ -349,9 +364,10 @@ def _strided_numbers(shape: Shape, strides: Shape, offset: int) -> tuple[int, ..
 def strided_index(params: tuple) -> Node:
     """The linear position of every element of a strided window."""
     shape, strides, offset = params
-    index = broadcast(constant(offset, int32), shape)
+    dtype = position_type(offset + 1 + sum((n - 1) * abs(s) for n, s in zip(shape, strides, strict=True)))
+    index = broadcast(constant(offset, dtype), shape)
     for axis, s in enumerate(strides):
-        index = add(index, mul(iota(shape, axis, int32), constant(s, int32)))
+        index = add(index, mul(iota(shape, axis, dtype), constant(s, dtype)))
     return index
 
 

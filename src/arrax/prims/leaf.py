@@ -87,6 +87,8 @@ def _bits_infer(inputs: tuple[Node, ...], params: tuple) -> tuple[Shape, Dtype]:
         raise ValueError(
             f"[bits] expected a key of type uint32 and shape (..., 2), got {key.dtype.name}{list(key.shape)}"
         )
+    if params[0] > 2**32:
+        raise ValueError(f"[random] expected at most 2**32 numbers of one key, got {params[0]}: split the key")
     return (*key.shape[:-1], params[0]), uint32
 
 

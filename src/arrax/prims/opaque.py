@@ -14,6 +14,7 @@ from arrax.graph.primitive import NONDIFF, Primitive, bind, register
 from arrax.prims.gather import scatter_along, take_along
 from arrax.prims.leaf import iota
 from arrax.prims.pointwise import stop_gradient
+from arrax.prims.reduce import countable
 
 
 def _ordered(a: np.ndarray) -> np.ndarray:
@@ -108,12 +109,18 @@ sort_p = register(
     )
 )
 
+
+def _argsort_infer(inputs: tuple[Node, ...], params: tuple) -> tuple[Shape, Dtype]:
+    countable("argsort", inputs[0].shape[params[0]])
+    return inputs[0].shape, uint32
+
+
 # The stable order. params: (axis,)
 argsort_p = register(
     Primitive(
         "argsort",
         "opaque",
-        lambda inputs, params: (inputs[0].shape, uint32),
+        _argsort_infer,
         _argsort_reference,
         NONDIFF,
         lambda n, inputs, batched: argsort(inputs[0], n.params[0] + 1),
@@ -156,7 +163,7 @@ def sort(a: Node, axis: int) -> Node:
 
 
 def argsort(a: Node, axis: int) -> Node:
-    return Node(argsort_p, (a,), (axis,), a.shape, uint32)
+    return bind(argsort_p, (a,), (axis,))
 
 
 def barrier(a: Node, *others: Node) -> Node:

@@ -22,10 +22,18 @@ def reduced_shape(shape: Shape, axes: Axes) -> Shape:
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
+def countable(op: str, n: int) -> None:
+    """Raises an error for an axis with more elements than uint32 counts."""
+    if n > 2**32:
+        raise ValueError(f"[{op}] expected at most 2**32 elements along the axis, got {n}: choose an axis or split it")
+
+
 def _declare(
     name: str, reference: Callable[..., Any], vjp: Any, combine: str, *, result: Dtype | None = None, cost: int = 1
 ) -> Primitive:
     def infer(inputs: tuple[Node, ...], params: tuple) -> tuple[Shape, Dtype]:
+        if result is uint32:
+            countable(name, inputs[0].shape[params[0][0]])
         return reduced_shape(inputs[0].shape, params[0]), result or inputs[0].dtype
 
     def evaluate(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) -> np.ndarray:

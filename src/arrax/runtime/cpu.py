@@ -40,6 +40,7 @@ PIECE = 1 << 18  # machine operations that are worth a piece of their own
 PRODUCT = 1 << 21  # multiplications that are worth a thread of their own
 ACCUMULATED = 1 << 18  # bytes of a tile that several products are added up in
 WIDENED = 1 << 22  # bytes of a tile of an operand that is widened
+COUNTED = (1 << 31) - 1  # row lengths that BLAS counts to
 KERNELS = 4096
 STREAM = 24 << 20  # bytes that a task moves from which on what it writes had better not go through the caches
 ROWS = 1 << 15  # elements that are worth a thread in a library's work
@@ -365,10 +366,11 @@ class Bound:
         m_letter, n_letter, k_letter = p.variables
         symbols = self.plan.symbols
         size = {symbols.letter("var", i): self.number(d) for i, d in enumerate(p.dims)}
-        m, n, k = (size[x] for x in p.variables)
         words = [function]
         rows, flags = [], []
         variables = [*p.batch, *p.summed, *p.variables]
+        # What BLAS cannot count from row to row is walked outside of it, one row at a time
+        walked = set()
         starts = []
         for (node, address), stored, (row, column) in zip(
             p.operands, types, ((m_letter, k_letter), (k_letter, n_letter)), strict=True
@@ -383,19 +385,25 @@ class Bound:
             transposed = across != 1
             flags.append(112 if transposed else 111)
             rows.append(across if transposed else down)
+            if rows[-1] > COUNTED:
+                walked.add(column if transposed else row)
+        m, n, k = (1 if x in walked else size[x] for x in p.variables)
+        rows = [min(length, COUNTED) for length in rows]
         for slot, offset in starts:
             words += (slot, offset)
         target = self._place[self.plan.root(p.target)]
         words += (target.slot, target.offset)
         batch = []
         count = 1
-        for x in reversed(p.batch):
+        batch_axes = [*p.batch, *sorted(walked - {k_letter})]
+        for x in reversed(batch_axes):
             steps = [self.number(q.coefficient(x)) for q in (p.operands[0][1], p.operands[1][1], p.result)]
             batch += [size[x], *steps]
             count *= size[x]
         summed = []
         terms = 1
-        for x in reversed(p.summed):
+        summed_axes = [*p.summed, *(walked & {k_letter})]
+        for x in reversed(summed_axes):
             summed += [size[x], *[self.number(address.coefficient(x)) for _, address in p.operands]]
             terms *= size[x]
         by_column = n > m if narrow < 0 else narrow == 1
@@ -408,8 +416,8 @@ class Bound:
             tile = min(tile, max(64, WIDENED // (k * dtype.size)))
         tile = min(long, -(-tile // 16) * 16)
         tiles = -(-long // tile)
-        words += (m, n, k, rows[0], rows[1], n, *flags, int(by_column), tile, tiles, len(p.batch), terms, len(p.summed))
-        words += (*batch, *summed)
+        words += (m, n, k, *rows, size[n_letter], *flags, int(by_column), tile, tiles)
+        words += (len(batch_axes), terms, len(summed_axes), *batch, *summed)
         total = count * tiles
         piece = max(
             1, -(-PRODUCT // max(1, terms * m * n * k // tiles)) if tiles == 1 else 1, total // (8 * self.workers)

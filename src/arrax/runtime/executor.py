@@ -349,7 +349,8 @@ def _kept(order: list[Node], wanted: list[Node], uses: dict[int, int]) -> list[N
     """Results on the way that somebody outside of the graph holds: computed now, they need not be computed again.
 
     Without this a loop that carries an array along without ever evaluating it (a KV cache) would start from its
-    beginning at every step. A view stands for what it shows; data that a held view shows get -1 as their uses.
+    beginning at every step. A view stands for what it shows, but for one that is wanted itself: of that the part that
+    it shows will do. Data that a held view shows get -1 as their uses.
     """
     seen = {id(n) for n in wanted}
     kept = []
@@ -360,7 +361,7 @@ def _kept(order: list[Node], wanted: list[Node], uses: dict[int, int]) -> list[N
                 node = node.inputs[0]
             if node.buffer is not None:
                 uses[id(node)] = -1
-            elif node.inputs and id(node) not in seen and type(node) is not Call:
+            elif node.inputs and not {id(node), id(order[i])} & seen and type(node) is not Call:
                 seen.add(id(node))
                 kept.append(node)
     return kept

@@ -1,4 +1,4 @@
-"""How often values occur: counts of integers, bins, histograms. Counts are int32."""
+"""How often values occur: counts of integers, bins, histograms. Counts are int32, or int64 where more is counted."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _added(places: Node, weights: Node | None, n: int) -> Node:
     # negative ones do not count from the end
     places = p.where(p.less(places, constant(0, int32)), constant(n, int32), places)
     if weights is None:
-        weights = v.broadcast(constant(1, int32), places.shape)
+        weights = v.broadcast(constant(1, gather.position_type(places.size)), places.shape)
     start = v.broadcast(constant(0, weights.dtype), (n,))
     return gather.scatter(start, places, weights, 0, "add")
 

@@ -16,7 +16,7 @@ from arrax.graph.dtypes import Dtype, bool_, int32, real_of, to_inexact, uint32
 from arrax.graph.handle import wrap
 from arrax.graph.node import Node
 from arrax.graph.primitive import Primitive
-from arrax.prims import opaque
+from arrax.prims import gather, opaque
 from arrax.prims import pointwise as p
 from arrax.prims import reduce as r
 from arrax.prims import view as v
@@ -131,11 +131,12 @@ def any(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any =
 
 
 def count_nonzero(a: array, /, *, axis: Axes = None, keepdims: bool = False, stream: Any = None) -> array:
-    """How many elements over the given axes (None for all) are not 0, as int32."""
+    """How many elements over the given axes (None for all) are not 0, as int32 (int64 of more than that counts)."""
     check_stream("count_nonzero", stream)
     node = as_bool(array_node("count_nonzero", a))
     axes = normalize_axes("count_nonzero", axis, node.ndim)
-    return _finish(_reduce(r.sum_p, cast(node, int32), axes), axes, keepdims)
+    dtype = gather.position_type(_math.prod(node.shape[i] for i in axes))
+    return _finish(_reduce(r.sum_p, cast(node, dtype), axes), axes, keepdims)
 
 
 def _position(op: str, prim: Primitive, a: Any, axis: int | None, keepdims: bool) -> Any:

@@ -13,6 +13,7 @@ from arrax.core.device import check_stream
 from arrax.core.ops.math import FLOAT, as_bool, maximum, minimum, record_isnan
 from arrax.graph.dtypes import Dtype
 from arrax.graph.handle import wrap
+from arrax.prims import gather
 from arrax.prims import pointwise as p
 from arrax.prims.leaf import constant
 from arrax.runtime.executor import from_numpy_array, to_numpy
@@ -36,8 +37,9 @@ def where(
     """
     check_stream("where", stream)
     if x is None and y is None:
-        found = np.nonzero(np.atleast_1d(to_numpy(as_node("where", condition))))
-        return tuple(wrap(from_numpy_array(i.astype(np.int32))) for i in found)
+        known = np.atleast_1d(to_numpy(as_node("where", condition)))
+        found = zip(np.nonzero(known), known.shape, strict=True)
+        return tuple(wrap(from_numpy_array(i.astype(gather.position_type(n).np))) for i, n in found)
     return wrap(p.where(as_bool(as_node("where", condition)), *pair("where", x, y)))
 
 

@@ -35,11 +35,14 @@ _FEW = 8  # elements that are compared one by one rather than searched for
 # --- positions --------------------------------------------------------------------------------------------------------
 def _true(op: str, condition: Any) -> np.ndarray:
     """The positions of the elements that are not 0 in the flattened array."""
-    return np.flatnonzero(values(as_node(op, condition))).astype(np.int32)
+    node = as_node(op, condition)
+    return np.flatnonzero(values(node)).astype(gather.position_type(node.size).np)
 
 
 def flatnonzero(a: array, /, *, stream: Any = None) -> array:
-    """The positions, as int32, of the elements of the flattened array that are not 0. Evaluates ``a``.
+    """The positions of the elements of the flattened array that are not 0. Evaluates ``a``.
+
+    They are int32; int64 in an array with more elements than that counts.
 
     >>> import arrax.core as mx
     >>> mx.flatnonzero(mx.array([[0, 3], [4, 0]]))
@@ -51,7 +54,9 @@ def flatnonzero(a: array, /, *, stream: Any = None) -> array:
 
 
 def argwhere(a: array, /, *, stream: Any = None) -> array:
-    """The positions, as int32, of the elements that are not 0: a row for each, a column for each axis. Evaluates ``a``.
+    """The positions of the elements that are not 0: a row for each, a column for each axis. Evaluates ``a``.
+
+    They are int32; int64 where an axis has more elements than that counts.
 
     >>> import arrax.core as mx
     >>> mx.argwhere(mx.array([[0, 3], [4, 0]]))
@@ -59,8 +64,9 @@ def argwhere(a: array, /, *, stream: Any = None) -> array:
            [1, 0]], dtype=int32)
     """
     check_stream("argwhere", stream)
-    found = np.argwhere(values(array_node("argwhere", a)))
-    return wrap(from_numpy_array(found.astype(np.int32)))
+    node = array_node("argwhere", a)
+    found = np.argwhere(values(node))
+    return wrap(from_numpy_array(found.astype(gather.position_type(max(node.shape, default=0)).np)))
 
 
 def extract(condition: array, a: array, /, *, stream: Any = None) -> array:

@@ -498,7 +498,7 @@ def repeat(array: array, repeats: int | array, axis: int | None = None, *, strea
                 f"[repeat] expected {node.shape[axis]} integers of at least 0, got {repeats._node.dtype.name} of shape "
                 f"{list(counts.shape)}: pass one for every element"
             )
-        positions = np.repeat(np.arange(node.shape[axis], dtype=np.int32), counts)
+        positions = np.repeat(np.arange(node.shape[axis], dtype=gather.position_type(node.shape[axis]).np), counts)
         return wrap(gather.take(node, from_numpy_array(positions), axis))
     if not isinstance(repeats, Handle):
         expect("repeat", int, repeats=repeats)

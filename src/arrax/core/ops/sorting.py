@@ -134,7 +134,7 @@ def searchsorted(
     missing = p.not_equal(x, x) if x.dtype.is_inexact else None  # NaN stands behind all numbers
     low, high = (v.broadcast(constant(i, int32), x.shape) for i in (0, n))
     for _ in range(n.bit_length()):
-        middle = p.right_shift(p.add(low, high), constant(1, int32))
+        middle = p.add(low, p.right_shift(p.sub(high, low), constant(1, int32)))
         there = gather.take(line, middle, 0)
         below = before(there, x)
         if missing is not None:
@@ -190,18 +190,19 @@ def unique(
     order = p.stop_gradient(opaque.argsort(flat, 0))
     ordered = gather.take(flat, order, 0)
     fresh = p.not_equal(record_slice_axis(ordered, 0, 1, n), record_slice_axis(ordered, 0, 0, n - 1))
-    rank = s.cumsum(v.concatenate([constant_row(0, int32), cast(fresh, int32)], 0), 0, False, True)
-    count = p.add(r.reduce(r.max_p, rank, (0,)), constant(1, int32))
+    dtype = gather.position_type(n)
+    rank = s.cumsum(v.concatenate([constant_row(0, dtype), cast(fresh, dtype)], 0), 0, False, True)
+    count = p.add(r.reduce(r.max_p, rank, (0,)), constant(1, dtype))
     if size is None:
         size = int(to_numpy(count)[0])
-    filled = p.less(iota((size,), 0, int32), count)
+    filled = p.less(iota((size,), 0, dtype), count)
 
     def of_rank(values: Node, default: Node, how: str) -> Node:
         start = v.broadcast(default, (size,))
         return gather.scatter(start, rank, values, 0, how)
 
-    first = of_rank(cast(order, int32), constant(2**31 - 1, int32), "min")
-    first = p.stop_gradient(p.where(filled, first, record_slice_axis(cast(order, int32), 0, 0, 1)))
+    first = of_rank(cast(order, dtype), constant(n, dtype), "min")
+    first = p.stop_gradient(p.where(filled, first, record_slice_axis(cast(order, dtype), 0, 0, 1)))
     found = gather.take(flat, first, 0)
     if fill_value is not None:
         found = p.where(filled, found, typed_node("unique", fill_value, found.dtype))
@@ -209,10 +210,10 @@ def unique(
     if return_index:
         results.append(cast(first, uint32))
     if return_inverse:
-        back = gather.scatter(v.broadcast(constant(0, int32), (n,)), order, rank, 0, "set")
+        back = gather.scatter(v.broadcast(constant(0, dtype), (n,)), order, rank, 0, "set")
         results.append(cast(v.reshape(back, node.shape), uint32))
     if return_counts:
-        results.append(of_rank(v.broadcast(constant(1, int32), (n,)), constant(0, int32), "add"))
+        results.append(of_rank(v.broadcast(constant(1, dtype), (n,)), constant(0, dtype), "add"))
     arrays = tuple(map(wrap, results))
     return arrays[0] if len(arrays) == 1 else arrays
 

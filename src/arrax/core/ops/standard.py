@@ -16,7 +16,7 @@ from arrax.graph.dtypes import Dtype, int16, int32, int64, to_inexact
 from arrax.graph.handle import wrap
 from arrax.graph.node import Node
 from arrax.graph.primitive import broadcast_shapes
-from arrax.prims import opaque
+from arrax.prims import gather, opaque
 from arrax.prims import pointwise as p
 from arrax.prims import reduce as r
 from arrax.prims import view as v
@@ -126,7 +126,9 @@ def nextafter(a: array | float, b: array | float, /, *, stream: Any = None) -> a
 
 # --- positions --------------------------------------------------------------------------------------------------------
 def nonzero(a: array, /, *, stream: Any = None) -> tuple[array, ...]:
-    """The positions of the elements that are not 0, in row-major order: an int32 array for each axis. Evaluates ``a``.
+    """The positions of the elements that are not 0, in row-major order: an array for each axis. Evaluates ``a``.
+
+    They are int32; int64 along an axis with more elements than that counts.
 
     Raises:
         ValueError: for a scalar array.
@@ -139,7 +141,8 @@ def nonzero(a: array, /, *, stream: Any = None) -> tuple[array, ...]:
     node = array_node("nonzero", a)
     if not node.shape:
         raise ValueError("[nonzero] expected at least one dimension, got a scalar array: reshape it to (1,)")
-    return tuple(wrap(from_numpy_array(i.astype(np.int32))) for i in np.nonzero(to_numpy(node)))
+    found = zip(np.nonzero(to_numpy(node)), node.shape, strict=True)
+    return tuple(wrap(from_numpy_array(i.astype(gather.position_type(n).np))) for i, n in found)
 
 
 # --- distinct elements ------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from arrax.core.ops.scans import cumprod, cumsum
 from arrax.core.ops.selection import clip
 from arrax.core.ops.shape import drop_axes, record_concatenate, record_slice_axis, squeeze, transpose
 from arrax.core.ops.special import real_node
-from arrax.graph.dtypes import float64, int32, promote, real_of, to_inexact
+from arrax.graph.dtypes import float64, promote, real_of, to_inexact
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node
 from arrax.prims import gather, opaque
@@ -236,13 +236,14 @@ def _quantile(
 
 def _between(rows: Node, place: Node, method: str, last: int) -> Node:
     """The values at places between the sorted elements of each row."""
+    dtype = gather.position_type(rows.shape[last])
     if method == "nearest":
-        return gather.take_along(rows, p.stop_gradient(cast(p.rint(place), int32)), last)
+        return gather.take_along(rows, p.stop_gradient(cast(p.rint(place), dtype)), last)
     below = p.floor(place)
-    low = gather.take_along(rows, p.stop_gradient(cast(below, int32)), last)
+    low = gather.take_along(rows, p.stop_gradient(cast(below, dtype)), last)
     if method == "lower":
         return low
-    high = gather.take_along(rows, p.stop_gradient(cast(p.ceil(place), int32)), last)
+    high = gather.take_along(rows, p.stop_gradient(cast(p.ceil(place), dtype)), last)
     if method == "higher":
         return high
     fraction = cast(p.sub(place, below), low.dtype.compute)
