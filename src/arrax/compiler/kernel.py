@@ -45,13 +45,23 @@ ARITY = dict.fromkeys(UNARY, 1) | dict.fromkeys(BINARY, 2) | dict.fromkeys(TERNA
 class Value:
     """One expression of the kernel IR: an operation, its operands, its element type."""
 
-    __slots__ = ("args", "attr", "dtype", "op")
+    __slots__ = ("_wide", "args", "attr", "dtype", "op")
 
     def __init__(self, op: str, args: tuple[Value, ...], dtype: Dtype, attr: Any = None) -> None:
         self.op = op
         self.args = args
         self.dtype = dtype
         self.attr = attr
+        self._wide: Value | None = None
+
+    @property
+    def wide(self) -> Value:
+        """The value in the type that arithmetic on it is done in: itself, or half precision widened, once for all."""
+        if self.dtype.compute is self.dtype:
+            return self
+        if self._wide is None:
+            self._wide = Value("cast", (self,), self.dtype.compute)
+        return self._wide
 
     def _with(self, other: Value | float) -> Value:
         return other if isinstance(other, Value) else const(other, self.dtype)
@@ -171,7 +181,18 @@ def fma(a: Value, b: Value | float, c: Value | float) -> Value:
 
 
 def cast(a: Value, dtype: Dtype) -> Value:
-    return a if a.dtype is dtype else Value("cast", (a,), dtype)
+    if a.dtype is dtype:
+        return a
+    return a.wide if dtype is a.dtype.compute else Value("cast", (a,), dtype)
+
+
+def narrow(a: Value, dtype: Dtype) -> Value:
+    """``a`` as half precision that holds it exactly: nobody who widens the result again meets a rounding."""
+    if a.dtype is dtype:
+        return a
+    result = Value("cast", (a,), dtype)
+    result._wide = a
+    return result
 
 
 def bitcast(a: Value, dtype: Dtype) -> Value:

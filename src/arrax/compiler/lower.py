@@ -32,6 +32,7 @@ from arrax.compiler.kernel import (
     ge,
     load,
     lt,
+    narrow,
     op,
     quotient,
     read,
@@ -81,6 +82,12 @@ class Task:
     # steps are multiples of a cache line, so are the vectors' addresses
     strides: list[tuple[Poly, int]] | None = None
     addresses: dict[bool, int] = field(default_factory=dict)  # of the machine code, streaming or not, once it is made
+
+
+def accumulator(node: Node) -> Dtype:
+    """The type in which a reduction or a running one is accumulated."""
+    dtype = node.inputs[0].dtype
+    return dtype.accumulate if node.prim.lower in ("add", "mul") else dtype.compute
 
 
 class Lowering:
@@ -224,21 +231,21 @@ class Lowering:
     def _compute(self, key: Key, values: dict[Key, Value]) -> Value:
         position, coords = key
         node, kind = self.nodes[position], self.scheduler.kinds[position]
-        compute = node.dtype.compute
         if position in self.group.reductions:
             r = self.registers[position]
-            return cast(read(r.index), uint32) if r.index is not None else read(r)
+            return cast(read(r.index), uint32) if r.index is not None else self._rounded(node, read(r))
         if kind == "leaf" and node.prim.name == "const":
             found = self.scalars.get(position)
             if found is None:
-                found = self.scalars[position] = Value("scalar", (), compute, f"s{len(self.scalars)}")
-            return found
+                number = Value("scalar", (), node.dtype.compute, f"s{len(self.scalars)}")
+                found = self.scalars[position] = number
+            return cast(found, node.dtype)
         if self.analysis.is_loaded(position):
             address = self.number(self.symbols.address(coords, node.shape), values)
-            return cast(load(self._buffer(position, node.dtype), address), compute)
+            return load(self._buffer(position, node.dtype), address)
         if node.prim.name == "iota":
             at = coords[node.params[0]]
-            return cast(self.number(at, values) if at.value is None else const(at.value, INDEX), compute)
+            return cast(self.number(at, values) if at.value is None else const(at.value, INDEX), node.dtype)
         inputs = self.analysis.needs[key]
         if node.prim.name == "random_bits":
             return self._random_bits(node, coords, [self.value(k, values) for k in inputs], values)
@@ -246,10 +253,13 @@ class Lowering:
             return self.value(inputs[0], values)
         operands = [self.value(k, values) for k in inputs]
         if position in self.scheduler.unrolled:
-            return functools.reduce(functools.partial(combine, node.prim.lower), operands)
-        if node.prim.lower == "bitcast":  # of the bits in memory, not of those that half precision is computed with
-            operands = [cast(operands[0], node.inputs[0].dtype)]
+            wide = [cast(v, accumulator(node)) for v in operands]
+            return self._rounded(node, functools.reduce(functools.partial(combine, node.prim.lower), wide))
         return emit(node.prim.lower, operands, node.dtype)
+
+    def _rounded(self, node: Node, total: Value) -> Value:
+        """What a reduction has accumulated, in the type of its result."""
+        return narrow(total, node.dtype) if total.dtype is node.dtype.compute else cast(total, node.dtype)
 
     def _random_bits(self, node: Node, coords: Coords, keys: list[Value], values: dict[Key, Value]) -> Value:
         """Word i is the first half of hash(i, i + h) for i < h = ceil(n / 2), else the second of hash(i - h, i)."""
@@ -277,8 +287,7 @@ class Lowering:
             at, n = (self.number(p, values) for p in root.inside)
             inside = ge(at, 0) & lt(at, n)
         if root.combine not in (None, "set"):
-            there = cast(load(buffer, address), target.dtype.compute)
-            value = meet(root.combine, there, value)
+            value = meet(root.combine, load(buffer, address).wide, value.wide)
         return Store(buffer, address, cast(value, target.dtype), inside)
 
     def _wanted(self, roots: Sequence[Root]) -> list[Key]:
@@ -291,7 +300,7 @@ class Lowering:
 
     def _register(self, position: int) -> Register:
         node = self.nodes[position]
-        dtype = node.inputs[0].dtype.compute
+        dtype = accumulator(node)
         how = node.prim.lower
         index = None
         if how in ("argmax", "argmin"):
@@ -305,7 +314,7 @@ class Lowering:
     def _update(self, position: int, values: dict[Key, Value]) -> Update:
         key = (position, self.group.reductions[position])
         source = self.analysis.needs[key][0]
-        value = self.value(source, values)
+        value = cast(self.value(source, values), self.registers[position].dtype)
         where = None
         if self.registers[position].index is not None:
             where = self.number(source[1][self.nodes[position].params[0][0]], values)
@@ -472,7 +481,7 @@ class Lowering:
         """A register runs along the column; each of its states is stored."""
         (root,) = self.group.roots
         node = self.nodes[root.node]
-        how, dtype = node.prim.lower, node.dtype.compute
+        how, dtype = node.prim.lower, accumulator(node)
         start = initial("max" if how == "logaddexp" else how, dtype)
         register = Register("r0", dtype, "set", start)
         body.append(Reset(register))
@@ -480,9 +489,9 @@ class Lowering:
         values: dict[Key, Value] = {}
         source = self.scheduler.inputs_at(root.node, self.group, root.coords)[0]
         self._make([source], values)
-        update = Update(register, combine(how, read(register), self.value(source, values)))
+        update = Update(register, combine(how, read(register), cast(self.value(source, values), dtype)))
         buffer = self._buffer(root.target, node.dtype, written=True)
-        store = Store(buffer, self.number(root.address, values), cast(read(register), node.dtype))
+        store = Store(buffer, self.number(root.address, values), self._rounded(node, read(register)))
         inner.extend([update, store] if node.params[2] else [store, update])
         body.extend(nest)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from arrax.compiler.kernel import ARITY, COMPARE, Value, bitcast, cast, const, eq, gt, lt, ne, op, select
+from arrax.compiler.kernel import ARITY, COMPARE, Value, bitcast, cast, const, eq, gt, lt, narrow, ne, op, select
 from arrax.compiler.scalarmath import EXPANSIONS
 from arrax.graph.dtypes import Dtype
 
@@ -35,17 +35,31 @@ _EXPAND: dict[str, Callable[..., Value]] = {
     "square": lambda x: x * x,
     "maximum": _maximum,
     "minimum": _minimum,
-    "copy": lambda x: x,
 }
 
 
+# Of operands in half precision these have results in half precision: there is nothing to round.
+EXACT = ("neg", "abs", "sign", "floor", "ceil", "rint", "trunc", "maximum", "minimum", "max", "min")
+
+
 def emit(name: str, args: list[Value], dtype: Dtype) -> Value:
-    """The value of a pointwise operation; ``dtype`` is the result's storage type."""
+    """The value of a pointwise operation whose result has type ``dtype``.
+
+    Half precision is widened, and the result rounded; what only moves it leaves its bits alone.
+    """
     if name == "cast":
-        # an explicit change of type rounds, also to half precision
-        return cast(cast(args[0], dtype), dtype.compute)
+        return cast(args[0], dtype)
     if name == "bitcast":
-        return cast(bitcast(args[0], dtype), dtype.compute)
+        return bitcast(args[0], dtype)
+    if name == "copy":
+        return args[0]
+    if name == "select":
+        return select(*args)
+    result = _arithmetic(name, [a.wide for a in args], dtype.compute)
+    return narrow(result, dtype) if name in EXACT else cast(result, dtype)
+
+
+def _arithmetic(name: str, args: list[Value], dtype: Dtype) -> Value:
     if name in ("floor", "ceil", "rint", "trunc") and not args[0].dtype.is_float:
         return args[0]
     if name == "abs" and not args[0].dtype.is_signed:
@@ -55,7 +69,7 @@ def emit(name: str, args: list[Value], dtype: Dtype) -> Value:
         return expand(*args)
     if name in COMPARE:
         return op(name, *args)
-    return Value(name, tuple(args), dtype.compute)
+    return Value(name, tuple(args), dtype)
 
 
 def combine(name: str, a: Value, b: Value) -> Value:

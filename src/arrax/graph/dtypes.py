@@ -21,9 +21,11 @@ class Dtype:
         name: the type's name, such as ``"float32"``.
         size: bytes per element.
         np: the NumPy dtype with the same layout.
+        compute: the type in which arithmetic on values of this one is done, before the result is rounded to it.
+        accumulate: the type in which many values of this one are added or multiplied up.
     """
 
-    __slots__ = ("category", "code", "compute", "index", "name", "np", "size")
+    __slots__ = ("accumulate", "category", "code", "compute", "index", "name", "np", "size")
     __module__ = "arrax.core"  # where programs find it
 
     def __init__(self, name: str, category: int, numpy_type: type) -> None:
@@ -32,6 +34,7 @@ class Dtype:
         self.np = np.dtype(numpy_type)
         self.size = self.np.itemsize
         self.compute = self
+        self.accumulate = self
         self.index = -1
         self.code = "?"
 
@@ -85,8 +88,10 @@ ALL = (
 for _i, _d in enumerate(ALL):
     _d.index = _i
     _d.code = "?BHIJbhijefFdcC"[_i]
-# Half precision is storage: arithmetic happens in float32 and is rounded when it is stored.
+# An operation on half precision is done in float32 and rounded.
 float16.compute = bfloat16.compute = float32
+# Sums in double precision have no error left that their order could show after they are rounded.
+float16.accumulate = bfloat16.accumulate = float32.accumulate = float64
 
 _BY_NAME = {d.name: d for d in ALL}
 _BY_NUMPY = {d.np: d for d in ALL}

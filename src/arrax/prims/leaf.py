@@ -23,7 +23,7 @@ const = register(
         "const",
         "leaf",
         _no_infer,
-        lambda params, shape, dtype: np.full((), params[0]).astype(dtype.np),
+        lambda params, shape, dtype: np.full((), params[0]).astype(dtype.compute.np).astype(dtype.np),
         NONDIFF,
         static=lambda n: None,
     )
