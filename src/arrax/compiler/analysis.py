@@ -264,7 +264,12 @@ class Analysis:
 
     def lanes(self, vector: Block | None) -> int:
         """Wide vectors keep several independent operations under way; they pay where there is little arithmetic."""
-        if vector is None or self.cost >= HEAVY or self.symbols.is_short(vector.size):
+        if vector is None or self._inner_cost(vector) >= HEAVY or self.symbols.is_short(vector.size):
             return NARROW
         strides = {p.coefficient(vector.primary).value for p, w in self.polys if w}
         return WIDE if strides <= {0, 1} else NARROW
+
+    def _inner_cost(self, vector: Block) -> int:
+        """Operations in an iteration of the vector loop: those of rows are not, where it runs along columns."""
+        inner = [p for p, coords in self.order if not vector.column or self.is_column(coords)]
+        return sum(self.nodes[p].prim.cost for p in inner if self.scheduler.kinds[p] != "leaf")

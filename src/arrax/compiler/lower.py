@@ -9,7 +9,7 @@ depend on the number of threads), and a second kernel combines their results.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,10 +39,11 @@ from arrax.compiler.kernel import (
     remainder,
     select,
     var,
+    walk,
 )
 from arrax.compiler.scalar import combine, emit, meet
 from arrax.compiler.schedule import Scheduler
-from arrax.graph.dtypes import Dtype, uint32
+from arrax.graph.dtypes import Dtype, accumulator, uint32
 from arrax.graph.node import Node
 from arrax.prims.leaf import threefry2x32
 from arrax.prims.reduce import initial
@@ -50,6 +51,7 @@ from arrax.prims.reduce import initial
 LINE = 64  # bytes of a cache line
 CHUNK = 2048  # elements of a one-dimensional loop that are one iteration of its parallel loop
 PARTS = 64  # pieces that a reduction without rows is cut into
+RUN = 64  # values that a lane adds up in the type of a product, before it goes on in double precision
 TILE = 16  # rows that a transposing kernel does together: a cache line of float32
 
 
@@ -82,12 +84,6 @@ class Task:
     # steps are multiples of a cache line, so are the vectors' addresses
     strides: list[tuple[Poly, int]] | None = None
     addresses: dict[bool, int] = field(default_factory=dict)  # of the machine code, streaming or not, once it is made
-
-
-def accumulator(node: Node) -> Dtype:
-    """The type in which a reduction or a running one is accumulated."""
-    dtype = node.inputs[0].dtype
-    return dtype.accumulate if node.prim.lower in ("add", "mul") else dtype.compute
 
 
 class Lowering:
@@ -125,6 +121,7 @@ class Lowering:
         self.depth: dict[int, int] = {}
         self.row_values: dict[Key, Value] = {}
         self.registers: dict[int, Register] = {}
+        self.runs: dict[int, Register] = {}  # of reductions that add up runs first
 
     def _end(self, body: list[Statement], total: Argument, work: Argument) -> Task:
         kernel = Kernel(
@@ -253,9 +250,14 @@ class Lowering:
             return self.value(inputs[0], values)
         operands = [self.value(k, values) for k in inputs]
         if position in self.scheduler.unrolled:
-            wide = [cast(v, accumulator(node)) for v in operands]
+            kind = node.dtype.compute if node.prim.in_runs else self._accumulator(node)
+            wide = [cast(v, kind) for v in operands]
             return self._rounded(node, functools.reduce(functools.partial(combine, node.prim.lower), wide))
         return emit(node.prim.lower, operands, node.dtype)
+
+    def _accumulator(self, node: Node) -> Dtype:
+        """The type in which a reduction or a running one is accumulated."""
+        return accumulator(node.prim.lower, node.inputs[0].dtype)
 
     def _rounded(self, node: Node, total: Value) -> Value:
         """What a reduction has accumulated, in the type of its result."""
@@ -300,11 +302,13 @@ class Lowering:
 
     def _register(self, position: int) -> Register:
         node = self.nodes[position]
-        dtype = accumulator(node)
+        dtype = self._accumulator(node)
         how = node.prim.lower
         index = None
         if how in ("argmax", "argmin"):
             index = Register(f"i{len(self.registers)}", INDEX, "index", 2**62)
+        if node.prim.in_runs and node.dtype.is_float:
+            self.runs[position] = Register(f"s{len(self.runs)}", node.dtype.compute, how, 0)
         return Register(f"r{len(self.registers)}", dtype, how, initial(how, dtype), index)
 
     def _resets(self, register: Register) -> list[Statement]:
@@ -314,11 +318,31 @@ class Lowering:
     def _update(self, position: int, values: dict[Key, Value]) -> Update:
         key = (position, self.group.reductions[position])
         source = self.analysis.needs[key][0]
-        value = cast(self.value(source, values), self.registers[position].dtype)
+        register = self.runs.get(position, self.registers[position])
+        value = cast(self.value(source, values), register.dtype)
         where = None
-        if self.registers[position].index is not None:
+        if register.index is not None:
             where = self.number(source[1][self.nodes[position].params[0][0]], values)
-        return Update(self.registers[position], value, where)
+        return Update(register, value, where)
+
+    def _in_runs(self, nest: list[Statement], updates: Iterable[int]) -> None:
+        """Cuts the vector loop of a nest, or the inmost one that may be long, into runs for reductions that want them."""
+        runs = [(self.runs[r], self.registers[r]) for r in updates if r in self.runs]
+        if not runs:
+            return
+        loops = [s for s, _ in walk(nest) if isinstance(s, Loop)]
+        long = [s for s in loops if s.kind == "vector"] or [s for s in loops if s.end.op != "const"] or loops
+        loop = long[-1]
+        body = next(b for b in (nest, *(s.body for s in loops)) if loop in b)
+        self.counter += 1
+        number, length = var(f"v{self.counter}"), RUN * loop.step
+        rest = op("max", loop.end - loop.begin, const(0, INDEX))
+        count = quotient(rest + (length - 1), const(length, INDEX))
+        first = loop.begin + number * length
+        cut = Loop(loop.var, first, op("min", first + length, loop.end), loop.kind, loop.body, loop.step)
+        resets: list[Statement] = [Reset(run) for run, _ in runs]
+        totals: list[Statement] = [Update(total, cast(read(run), total.dtype)) for run, total in runs]
+        body[body.index(loop)] = Loop(number, const(0, INDEX), count, "serial", [*resets, cut, *totals])
 
     def _loops(
         self, blocks: list[Block], vector: Block | None, values_depth: int, inside: Sequence[Block] = ()
@@ -386,6 +410,7 @@ class Lowering:
             self._make([self.analysis.needs[keys[r]][0] for r in updates] + self._wanted(stores), values)
             inner.extend(self._update(r, values) for r in updates)
             inner.extend(self._store(r, values) for r in stores)
+            self._in_runs(nest, updates)
             body.extend(nest)
         if row_roots:
             self._make(self._wanted(row_roots), self.row_values)
@@ -481,7 +506,7 @@ class Lowering:
         """A register runs along the column; each of its states is stored."""
         (root,) = self.group.roots
         node = self.nodes[root.node]
-        how, dtype = node.prim.lower, accumulator(node)
+        how, dtype = node.prim.lower, self._accumulator(node)
         start = initial("max" if how == "logaddexp" else how, dtype)
         register = Register("r0", dtype, "set", start)
         body.append(Reset(register))
@@ -520,6 +545,7 @@ class Lowering:
         self._make([self.analysis.needs[k][0] for k in keys.values()] + self._wanted(stores), values)
         inner.extend(self._update(r, values) for r in keys)
         inner.extend(self._store(r, values) for r in stores)
+        self._in_runs(nest, keys)
         body.extend(nest)
         for position, register in self.registers.items():
             partial = self._buffer((self.group.number, position, 0), register.dtype, written=True)

@@ -388,6 +388,8 @@ class Scheduler:
                 continue
             if len(group.roots) > 12 or not self._fits_root(group, node, places[0]):
                 continue
+            if position in self.pinned and any(self.order[r].prim.in_runs for r in group.reductions):
+                continue  # a product's sum goes over what is in memory, however that came about
             if self._is_laborious(position, group) or self._may_wait(number, self.demand[position].keys() - {number}):
                 continue
             return group, places[0]

@@ -15,11 +15,12 @@ from collections.abc import Callable
 from arrax.compiler.index import Place
 from arrax.graph.dtypes import float32
 from arrax.graph.node import Node
+from arrax.graph.primitive import EXPENSIVE
 from arrax.graph.template import Call, Result, opened
 from arrax.prims.contract import matmul, matmul_p, swap_last
 from arrax.prims.leaf import constant
 from arrax.prims.pointwise import cast, mul
-from arrax.prims.reduce import initial, reduce, sum_p
+from arrax.prims.reduce import contraction_p, initial, reduce
 from arrax.prims.view import broadcast, reshape, transpose, transpose_p
 
 FEW = 8  # rows of a product for which reading the other operand takes most of the time; sizes that plans know
@@ -50,10 +51,10 @@ def _vector(node: Node) -> Node | None:
         return mul(a, b)
     if node.shape[-2] == 1:
         product = mul(reshape(a, (*a.shape[:-2], a.shape[-1], 1)), b)
-        return reduce(sum_p, product, (product.ndim - 2,))
+        return reduce(contraction_p, product, (product.ndim - 2,))
     if node.shape[-1] == 1:
         product = mul(a, reshape(b, (*b.shape[:-2], 1, b.shape[-2])))
-        return reduce(sum_p, product, (product.ndim - 1,))
+        return reduce(contraction_p, product, (product.ndim - 1,))
     return None
 
 
@@ -63,11 +64,11 @@ def _few_rows(node: Node) -> Node | None:
     if not node.dtype.is_float or a.ndim != 2 or b.ndim != 2 or not 1 < a.shape[0] <= FEW:
         return None
     inner = b.inputs[0] if b.prim.name == "cast" and b.buffer is None else b
-    if inner.prim is not transpose_p or inner.buffer is not None or inner.inputs[0].buffer is None:
+    if inner.prim is not transpose_p or inner.buffer is not None:
         return None
     columns = swap_last(b) if inner is b else cast(inner.inputs[0], b.dtype)
     product = mul(reshape(columns, (b.shape[1], 1, b.shape[0])), reshape(a, (1, *a.shape)))
-    return transpose(reshape(reduce(sum_p, product, (2,)), (b.shape[1], a.shape[0])), (1, 0))
+    return transpose(reshape(reduce(contraction_p, product, (2,)), (b.shape[1], a.shape[0])), (1, 0))
 
 
 def _no_reduction(node: Node) -> Node | None:
@@ -183,6 +184,8 @@ class Simplified:
         for rule in RULES:
             new = rule(node)
             if new is not None:
+                if new.prim is not matmul_p and node.dtype.is_float:
+                    self.pinned.update(id(_source(x)) for x in node.inputs if not _is_cheap(x))
                 return self._within(new)
         return node
 
@@ -212,6 +215,21 @@ def _behind(results: list[Node], parts: list[Node]) -> set[int]:
         if id(part) in live:
             live.update(id(i) for i in part.inputs)
     return live
+
+
+def _is_cheap(node: Node) -> bool:
+    """Whether an operand of a product may be computed where it is read: what a sum costs besides decides on its order."""
+    stack, cost = [node], 0
+    for _ in range(4 * EXPENSIVE):
+        if not stack:
+            return True
+        top = stack.pop()
+        if top.buffer is None and top.prim.kind in ("pointwise", "source", "view", "gather"):
+            cost += top.prim.cost
+            stack.extend(top.inputs)
+        if cost >= EXPENSIVE:
+            return False
+    return False
 
 
 def _source(node: Node) -> Node:

@@ -128,6 +128,11 @@ def integers_of(floats: np.ndarray, dtype: Dtype) -> np.ndarray:
         return (whole ^ np.where(high, through.np.type(-limit), through.np.type(0))).astype(dtype.np)
 
 
+def accumulator(combine: str, a: Dtype) -> Dtype:
+    """The type in which many values of type ``a`` are combined: sums and products in ``accumulate``."""
+    return a.accumulate if combine in ("add", "mul") else a.compute
+
+
 def to_complex(a: Dtype) -> Dtype:
     """The complex type whose parts hold values of type ``a``: complex128 for double precision, complex64 otherwise."""
     return complex128 if a is float64 or a is complex128 else complex64

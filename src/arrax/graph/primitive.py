@@ -71,6 +71,8 @@ class Primitive:
         static: ``node -> hashable``: the part of the parameters that decides which code is generated.
         dynamic: ``node -> ints``: the part that is an argument of the generated code.
         samples: arguments for the tests: a list of (input specifications, params).
+        in_runs: reduce: whether short runs of values are added up in the type that they are computed in, before the
+            runs' sums are accumulated in ``Dtype.accumulate`` as those of other reductions are.
         cost: rough number of machine operations per element; from ``EXPENSIVE`` on a value is computed only once.
     """
 
@@ -84,6 +86,7 @@ class Primitive:
     static: Callable[[Node], Any] = field(default=lambda node: node.params)
     dynamic: Callable[[Node], tuple[int, ...]] = field(default=lambda node: ())
     samples: Any = None
+    in_runs: bool = False
     cost: int = 1
     index: int = -1
 

@@ -108,7 +108,8 @@ def _grouped(a: Node, heads: int, repeats: int) -> Node:
 
 def _attention(inputs: tuple[Node, ...], params: tuple) -> Node:
     scale, mask, sinks, dtype = params
-    queries, keys, values = (p.cast(x, dtype) for x in inputs[:3])
+    work = dtype.compute
+    queries, keys, values = (p.cast(p.cast(x, dtype), work) for x in inputs[:3])
     rest = list(inputs[3:])
     batch, all_heads, length, _ = queries.shape
     heads, count = keys.shape[1:3]
@@ -116,8 +117,7 @@ def _attention(inputs: tuple[Node, ...], params: tuple) -> Node:
     if repeats > 1:
         queries = _grouped(queries, heads, repeats)
         keys, values = (reshape(x, (*x.shape[:2], 1, *x.shape[2:])) for x in (keys, values))
-    work = dtype.compute
-    scores = matmul(p.cast(queries, work), swap_last(p.cast(keys, work)))
+    scores = matmul(queries, swap_last(keys))
     scores = p.mul(scores, constant(scale, work))
     lowest = constant(_LOWEST[work], work)
     if mask == "causal":
@@ -132,7 +132,7 @@ def _attention(inputs: tuple[Node, ...], params: tuple) -> Node:
         else:
             scores = p.add(scores, p.cast(given, work))
     sink = p.cast(reshape(rest.pop(0), (*scores.shape[1:-2], 1, 1)), work) if sinks else None
-    result = matmul(p.cast(_softmax(scores, sink), dtype), values)
+    result = p.cast(matmul(_softmax(scores, sink), values), dtype)
     return reshape(result, (batch, all_heads, length, result.shape[-1]))
 
 

@@ -12,7 +12,7 @@ from arrax.prims.contract import swap_last
 from arrax.prims.gather import take
 from arrax.prims.leaf import constant, iota
 from arrax.prims.opaque import barrier
-from arrax.prims.reduce import reduce, sum_p
+from arrax.prims.reduce import contraction_p, reduce, sum_p
 from arrax.prims.view import broadcast, reshape, transpose
 
 
@@ -165,10 +165,10 @@ def _few_rows(inputs: tuple[Node, ...], params: tuple) -> Node:
 
     numbers = p.cast(codes if mode == "affine" else _small_floats(codes, mode), work)
     scale = scales if mode == "affine" else decode_scales(scales, mode, None)
-    sums = p.mul(reduce(sum_p, p.mul(numbers, lines), (2,)), for_words(scale))
+    sums = p.mul(reduce(contraction_p, p.mul(numbers, lines), (2,)), for_words(scale))
     if biases:
-        sums = p.add(sums, p.mul(barrier(reduce(sum_p, lines, (1,))), for_words(biases[0])))
-    product = reshape(reduce(sum_p, sums, (3,)), (columns, rows))
+        sums = p.add(sums, p.mul(barrier(reduce(contraction_p, lines, (1,))), for_words(biases[0])))
+    product = reshape(reduce(contraction_p, sums, (3,)), (columns, rows))
     return p.cast(reshape(transpose(product, (1, 0)), (*x.shape[:-1], columns)), x.dtype)
 
 

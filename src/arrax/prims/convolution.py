@@ -14,7 +14,7 @@ from arrax.graph.node import Node, Shape
 from arrax.prims.call import Rules, custom
 from arrax.prims.contract import matmul, swap_last
 from arrax.prims.pointwise import add, cast, mul
-from arrax.prims.reduce import reduce, sum_p
+from arrax.prims.reduce import contraction_p, reduce
 from arrax.prims.view import broadcast, flip, move_axis, reshape, transpose
 from arrax.prims.windows import Rows, Windows, patches, row_length, spread
 
@@ -133,7 +133,7 @@ def _correlate(x: Node, w: Node, at: Windows) -> Node:
         return reshape(y, result)
     if _is_channelwise(w.shape, at):
         weight = transpose(reshape(w, (filters, window)), (1, 0))
-        return reshape(reduce(sum_p, mul(_channelwise(x, w.shape, at), weight), (1,)), result)
+        return reshape(reduce(contraction_p, mul(_channelwise(x, w.shape, at), weight), (1,)), result)
     if row_length(x.shape[-1], tuple(kernel), at) < SHORT:
         weight = swap_last(reshape(w, (groups, filters // groups, window)))
         y = matmul(_whole(x, w.shape, at), weight)
@@ -141,7 +141,7 @@ def _correlate(x: Node, w: Node, at: Windows) -> Node:
     rows = Rows(x, tuple(kernel), at)
     y = matmul(rows.matrices(), rows.of_weight(w))
     if rows.taps:
-        y = reduce(sum_p, y, tuple(range(len(rows.taps))))
+        y = reduce(contraction_p, y, tuple(range(len(rows.taps))))
     return rows.to_result(reshape(y, y.shape[len(rows.taps) :]), result)
 
 
@@ -152,7 +152,7 @@ def _contract(x: Node, g: Node, at: Windows, shape: Shape) -> Node:
         w = matmul(swap_last(reshape(g, (count, filters))), reshape(x, (count, depth)))
         return reshape(w, shape)
     if _is_channelwise(shape, at):
-        w = reduce(sum_p, mul(_channelwise(x, shape, at), reshape(g, (count, 1, filters))), (0,))
+        w = reduce(contraction_p, mul(_channelwise(x, shape, at), reshape(g, (count, 1, filters))), (0,))
         return reshape(transpose(w, (2, 1, 0)), shape)
     if row_length(x.shape[-1], tuple(kernel), at) < SHORT:
         each = reshape(g, (count, groups, filters // groups))
@@ -161,7 +161,7 @@ def _contract(x: Node, g: Node, at: Windows, shape: Shape) -> Node:
     rows = Rows(x, tuple(kernel), at)
     taps = len(rows.taps)
     w = matmul(swap_last(rows.matrices()), rows.of_result(g))
-    return rows.to_weight(reduce(sum_p, w, tuple(range(taps + 1, w.ndim - 2))), shape)
+    return rows.to_weight(reduce(contraction_p, w, tuple(range(taps + 1, w.ndim - 2))), shape)
 
 
 def _is_pointwise(shape: Shape, at: Windows) -> bool:

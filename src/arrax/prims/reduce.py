@@ -29,7 +29,7 @@ def countable(op: str, n: int) -> None:
 
 
 def _declare(
-    name: str, reference: Callable[..., Any], vjp: Any, combine: str, *, result: Dtype | None = None, cost: int = 1
+    name: str, reference: Callable[..., Any], vjp: Any, combine: str, *, result: Dtype | None = None, in_runs: bool = False
 ) -> Primitive:
     def infer(inputs: tuple[Node, ...], params: tuple) -> tuple[Shape, Dtype]:
         if result is uint32:
@@ -54,14 +54,21 @@ def _declare(
             lower=combine,
             samples=[(("f4:3,5",), ((1,),)), (("f4:3,5",), ((0,),)), (("f4:2,3,4",), ((1,),)), (("f4:7",), ((0,),))]
             + ([] if indexed else [(("f4:2,3,4",), ((0, 2),)), (("f4:2,3",), ((0, 1),))]),
-            cost=cost,
+            in_runs=in_runs,
         )
     )
 
 
 def _sum(a: np.ndarray, axes: Axes) -> np.ndarray:
-    # float32 sums in float64, so that the reference is more exact than what it judges
     return np.asarray(np.sum(a, axes, dtype=np.float64 if a.dtype == np.float32 else a.dtype))
+
+
+def _prod(a: np.ndarray, axes: Axes) -> np.ndarray:
+    return np.asarray(np.prod(a, axes, dtype=np.float64 if a.dtype == np.float32 else a.dtype))
+
+
+def _sum_vjp(n: Node, g: Node) -> tuple[Node]:
+    return (broadcast(g, n.inputs[0].shape),)
 
 
 def _prod_vjp(n: Node, g: Node) -> tuple[Node]:
@@ -88,8 +95,10 @@ def _extremum_vjp(n: Node, g: Node) -> tuple[Node]:
     return (mul(mask, div(g, reduce(sum_p, mask, n.params[0]))),)
 
 
-sum_p = _declare("sum", _sum, lambda n, g: (broadcast(g, n.inputs[0].shape),), "add")
-prod_p = _declare("prod", lambda a, axes: np.prod(a, axes, dtype=a.dtype), _prod_vjp, "mul")
+sum_p = _declare("sum", _sum, _sum_vjp, "add")
+# The sum in a matrix product, which has to keep up with memory: double precision for every element would not.
+contraction_p = _declare("contraction", _sum, _sum_vjp, "add", in_runs=True)
+prod_p = _declare("prod", _prod, _prod_vjp, "mul")
 max_p = _declare("max", np.max, _extremum_vjp, "max")
 min_p = _declare("min", np.min, _extremum_vjp, "min")
 argmax_p = _declare("argmax", lambda a, axes: np.argmax(a, axes[0]), NONDIFF, "argmax", result=uint32)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from arrax.graph.dtypes import Dtype, int32
+from arrax.graph.dtypes import Dtype, accumulator, from_numpy, int32
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import Primitive, register
 from arrax.prims.gather import scatter_along
@@ -21,8 +21,9 @@ def _declare(name: str, accumulate: Callable[..., Any], neutral: float, vjp: Any
         axis, reverse, inclusive = params
         if a.shape[axis] == 0:
             return a
-        wide = a.dtype.itemsize == 2 and a.dtype.kind not in "iu"
-        line = np.moveaxis(a.astype(np.float32) if wide else a, axis, 0)
+        kind = from_numpy(a.dtype)
+        wide = a.dtype if kind is None else accumulator(combine, kind).np
+        line = np.moveaxis(a.astype(wide), axis, 0)
         line = line[::-1] if reverse else line
         with np.errstate(all="ignore"):
             run = accumulate(line)

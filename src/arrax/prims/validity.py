@@ -261,7 +261,7 @@ _RULES: dict[str, tuple[int | None, Check]] = {
     "slice_update": (2, _slice_update), "concatenate": (None, _concatenate), "as_strided": (1, _as_strided),
     "strided_update": (2, _strided_update),
     "take": (2, _take), "take_along": (2, _take_along), "scatter": (3, _scatter), "scatter_along": (3, _scatter_along),
-    "sum": (1, _reduce), "prod": (1, _reduce), "max": (1, _extremum), "min": (1, _extremum),
+    "sum": (1, _reduce), "contraction": (1, _reduce), "prod": (1, _reduce), "max": (1, _extremum), "min": (1, _extremum),
     "argmax": (1, _arg), "argmin": (1, _arg), "sort": (1, _sort), "argsort": (1, _sort), "matmul": (2, _plain),
     "cumsum": (1, _scan), "cumprod": (1, _scan), "cummax": (1, _scan), "cummin": (1, _scan),
     "logcumsumexp": (1, _float_scan), "iota": (0, _iota), "random_bits": (1, _random_bits),
