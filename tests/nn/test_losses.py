@@ -241,12 +241,23 @@ def test_half_precision(oracle, name, arguments, reduction, dtype):
 
 @pytest.mark.parametrize(("name", "arguments"), SOURCES)
 def test_edge_values(oracle, name, arguments):
-    """All pairs of extreme values. Derivatives count where MLX has one, of losses that are numbers."""
+    """All pairs of extreme values. Derivatives count where MLX has one, of losses that are numbers.
+
+    A small loss that is a difference of large numbers may be off by the rounding of those.
+    """
     source = f"L.{name}({arguments}, reduction='none')"
-    expected = derived(oracle.core, apple_nn.losses, source, examples(oracle.core, "edges"), lambda f: f, False)
+    variables = examples(oracle.core, "edges")
+    expected = derived(oracle.core, apple_nn.losses, source, variables, lambda f: f, False)
+    double = {n: v.astype(oracle.core.float64) if n in tuple("xyzpquw") else v for n, v in variables.items()}
+    exact = np.array(eval(source, {**double, "L": apple_nn.losses}))
+    size = np.nanmax([np.abs(np.nan_to_num(np.array(variables[n]), posinf=0, neginf=0)) for n in "xyz"], axis=0)
+    rounding = 2 * np.spacing(size if exact.ndim == 2 else size.max(1 if len(exact) == len(size) else 0))
     for transform in (lambda f: f, mx.compile):
         values, gradients = derived(mx, nn.losses, source, examples(mx, "edges"), transform, False)
-        np.testing.assert_allclose(np.array(values), np.array(expected[0]), rtol=1e-5, atol=1e-6)
+        ours, theirs = np.array(values), np.array(expected[0])
+        with np.errstate(invalid="ignore"):
+            right = np.abs(ours - exact) <= rounding
+        assert np.all(np.isclose(ours, theirs, rtol=1e-5, atol=1e-6, equal_nan=True) | right)
         lost = np.isnan(np.array(expected[0]))
         lost = lost if lost.ndim == 2 else lost[:, None] if len(lost) == len(EDGES) ** 2 else lost[None]
         known = ~np.isnan(np.array(expected[1])) & ~lost

@@ -250,8 +250,8 @@ class Lowering:
             return self.value(inputs[0], values)
         operands = [self.value(k, values) for k in inputs]
         if position in self.scheduler.unrolled:
-            kind = node.dtype.compute if node.prim.in_runs else self._accumulator(node)
-            wide = [cast(v, kind) for v in operands]
+            dtype = node.dtype.compute if node.prim.in_runs else self._accumulator(node)
+            wide = [cast(v, dtype) for v in operands]
             return self._rounded(node, functools.reduce(functools.partial(combine, node.prim.lower), wide))
         return emit(node.prim.lower, operands, node.dtype)
 
@@ -326,7 +326,7 @@ class Lowering:
         return Update(register, value, where)
 
     def _in_runs(self, nest: list[Statement], updates: Iterable[int]) -> None:
-        """Cuts the vector loop of a nest, or the inmost one that may be long, into runs for reductions that want them."""
+        """Cuts the vector loop of a nest, or the inmost one that may be long, into runs for reductions with runs."""
         runs = [(self.runs[r], self.registers[r]) for r in updates if r in self.runs]
         if not runs:
             return

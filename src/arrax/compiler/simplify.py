@@ -218,7 +218,7 @@ def _behind(results: list[Node], parts: list[Node]) -> set[int]:
 
 
 def _is_cheap(node: Node) -> bool:
-    """Whether an operand of a product may be computed where it is read: what a sum costs besides decides on its order."""
+    """Whether an operand of a product may be computed where it is read: costly work changes the order of its sums."""
     stack, cost = [node], 0
     for _ in range(4 * EXPENSIVE):
         if not stack:

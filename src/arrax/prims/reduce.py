@@ -29,7 +29,13 @@ def countable(op: str, n: int) -> None:
 
 
 def _declare(
-    name: str, reference: Callable[..., Any], vjp: Any, combine: str, *, result: Dtype | None = None, in_runs: bool = False
+    name: str,
+    reference: Callable[..., Any],
+    vjp: Any,
+    combine: str,
+    *,
+    result: Dtype | None = None,
+    in_runs: bool = False,
 ) -> Primitive:
     def infer(inputs: tuple[Node, ...], params: tuple) -> tuple[Shape, Dtype]:
         if result is uint32:

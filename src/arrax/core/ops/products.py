@@ -13,7 +13,7 @@ from arrax.core.device import check_stream
 from arrax.core.ops.math import conj, record_add, record_multiply
 from arrax.core.ops.reductions import sum as _sum
 from arrax.core.ops.shape import record_broadcast
-from arrax.graph.dtypes import bool_, int64, uint32
+from arrax.graph.dtypes import bool_, int64, promote, uint32
 from arrax.graph.errors import AxisError
 from arrax.graph.handle import wrap
 from arrax.graph.node import Node, Shape
@@ -99,7 +99,7 @@ def matmul(a: array, b: array, /, *, stream: Any = None) -> array:
 
 
 def addmm(c: array, a: array, b: array, /, alpha: float = 1.0, beta: float = 1.0, *, stream: Any = None) -> array:
-    """``alpha * (a @ b) + beta * c``; ``c`` broadcasts to the product.
+    """``alpha * (a @ b) + beta * c``; ``c`` broadcasts to the product. Half precision is rounded once, at the end.
 
     Raises:
         ValueError: as ``matmul``, and for an ``alpha`` or ``beta`` that the type of what it multiplies does not have.
@@ -107,15 +107,18 @@ def addmm(c: array, a: array, b: array, /, alpha: float = 1.0, beta: float = 1.0
     check_stream("addmm", stream)
     expect("addmm", float, alpha=alpha, beta=beta)
     x, y = _operands("addmm", a, b)
+    z = array_node("addmm", c)
+    dtype = promote(x.dtype, z.dtype)
+    x, y = (p.cast(n, n.dtype.compute) for n in (x, y))
     product = record_matmul("addmm", x, y)
     _fits("addmm", product, "alpha", alpha)
     if alpha != 1:
         product = p.mul(product, constant(alpha, product.dtype))
-    z, product = pair("addmm", wrap(array_node("addmm", c)), wrap(product))
+    z, product = (p.cast(n, dtype.compute) for n in (z, product))
     _fits("addmm", z, "beta", beta)
     if beta != 1:
         z = p.mul(z, constant(beta, z.dtype))
-    return wrap(record_add(product, record_broadcast("addmm", z, product.shape)))
+    return wrap(p.cast(record_add(product, record_broadcast("addmm", z, product.shape)), dtype))
 
 
 def _fits(op: str, node: Node, name: str, factor: float) -> None:
