@@ -23,7 +23,7 @@ from arrax.compiler.kernel import (
     unknown,
     walk,
 )
-from arrax.graph.dtypes import Dtype, bfloat16, bool_
+from arrax.graph.dtypes import Dtype, bfloat16
 
 if TYPE_CHECKING:
     from arrax.codegen.llvm import Emitter
@@ -114,8 +114,7 @@ class Memory:
         if not self.out.varies(v):
             depth = self.out.depth(v)
             at = self._address(buffer, self.out.emit(index), depth)
-            raw = self.out.let(f"load {kind}, ptr {at}, align {align}", depth)
-            return self.out.let(f"icmp ne i8 {raw}, 0", depth) if buffer.dtype is bool_ else raw
+            return self.out.let(f"load {kind}, ptr {at}, align {align}", depth)
         assert self.out.vector is not None
         lanes, mask = self.out.vector.lanes, self.out.vector.mask
         depth = self.out.depth(v)
@@ -123,10 +122,7 @@ class Memory:
             at, tile = self._transposed[id(v)]
             row = self.out.let(f"sub i64 {self.out.emit(tile.var)}, {self.out.emit(tile.begin)}", depth)
             place = self.out.let(f"getelementptr <{lanes} x {kind}>, ptr {at}, i64 {row}", depth)
-            raw = self.out.let(f"load <{lanes} x {kind}>, ptr {place}, align 64", depth)
-            if buffer.dtype is bool_:
-                return self.out.let(f"icmp ne <{lanes} x i8> {raw}, zeroinitializer", depth)
-            return raw
+            return self.out.let(f"load <{lanes} x {kind}>, ptr {place}, align 64", depth)
         vector_kind = f"<{lanes} x {kind}>"
         tag = _tag(buffer.dtype, lanes)
         split = self.split(index)
@@ -146,8 +142,6 @@ class Memory:
             raw = self._masked(
                 "gather", tag, vector_kind, pointers, f"<{lanes} x ptr>", lanes, everywhere, align, depth
             )
-        if buffer.dtype is bool_:
-            return self.out.let(f"icmp ne {vector_kind} {raw}, zeroinitializer", depth)
         return raw
 
     def _strided_load(self, buffer: Buffer, base: Value, step: int, lanes: int, mask: str | None, depth: int) -> str:
@@ -221,7 +215,6 @@ class Memory:
 
     def store(self, s: Store) -> None:
         """Writes an element, or one for each lane that counts."""
-        buffer = s.buffer
         if self.out.vector is None:
             self._scalar_store(s)
             return
@@ -234,8 +227,6 @@ class Memory:
             self._scalar_store(s)
             return
         value = self.out.operand(s.value, lanes)
-        if buffer.dtype is bool_:
-            value = self.out.let(f"zext <{lanes} x i1> {value} to <{lanes} x i8>")
         if s.inside is not None and not self.out.varies(s.inside):
             if split is not None:  # known before the branch, not only behind it
                 self.out.emit(split[0])
@@ -280,8 +271,6 @@ class Memory:
     def _scalar_store(self, s: Store) -> None:
         kind, align = stored(s.buffer.dtype), s.buffer.dtype.size
         value, index = self.out.emit(s.value), self.out.emit(s.index)
-        if s.buffer.dtype is bool_:
-            value = self.out.let(f"zext i1 {value} to i8")
         done = self._skip_unless(s.inside) if s.inside is not None else None
         at = self._address(s.buffer, index)
         self.out.line(f"store {kind} {value}, ptr {at}, align {align}")

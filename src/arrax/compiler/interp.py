@@ -137,7 +137,7 @@ class _Memory:
     """A buffer's elements, and which iteration of the parallel loop wrote and read each of them."""
 
     def __init__(self, elements: np.ndarray, buffer: Buffer) -> None:
-        self.elements = elements
+        self.elements = elements.view(np.uint8) if elements.dtype == np.bool_ else elements
         self.name = buffer.name
         self.writer = np.full(elements.size, NOBODY, np.int64) if buffer.written else None
         self.reader = np.full(elements.size, NOBODY, np.int64) if buffer.written else None

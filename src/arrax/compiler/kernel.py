@@ -45,7 +45,7 @@ ARITY = dict.fromkeys(UNARY, 1) | dict.fromkeys(BINARY, 2) | dict.fromkeys(TERNA
 class Value:
     """One expression of the kernel IR: an operation, its operands, its element type."""
 
-    __slots__ = ("_wide", "args", "attr", "dtype", "op")
+    __slots__ = ("_byte", "_wide", "args", "attr", "dtype", "op")
 
     def __init__(self, op: str, args: tuple[Value, ...], dtype: Dtype, attr: Any = None) -> None:
         self.op = op
@@ -53,6 +53,7 @@ class Value:
         self.dtype = dtype
         self.attr = attr
         self._wide: Value | None = None
+        self._byte: Value | None = None
 
     @property
     def wide(self) -> Value:
@@ -62,6 +63,13 @@ class Value:
         if self._wide is None:
             self._wide = Value("cast", (self,), self.dtype.compute)
         return self._wide
+
+    @property
+    def byte(self) -> Value:
+        """A boolean as it is in memory: the byte that it was read from, if it was, or else 0 or 1."""
+        if self._byte is None:
+            self._byte = Value("cast", (self,), dtypes.uint8)
+        return self._byte
 
     def _with(self, other: Value | float) -> Value:
         return other if isinstance(other, Value) else const(other, self.dtype)
@@ -170,7 +178,10 @@ def select(condition: Value, a: Value | float, b: Value | float) -> Value:
         a = const(a, b.dtype)
     if not isinstance(b, Value):
         b = const(b, a.dtype)
-    return Value("select", (condition, a, b), a.dtype)
+    result = Value("select", (condition, a, b), a.dtype)
+    if a._byte is not None and b._byte is not None:
+        result._byte = select(condition, a._byte, b._byte)
+    return result
 
 
 def fma(a: Value, b: Value | float, c: Value | float) -> Value:
@@ -196,7 +207,18 @@ def narrow(a: Value, dtype: Dtype) -> Value:
 
 
 def bitcast(a: Value, dtype: Dtype) -> Value:
-    return a if a.dtype is dtype else Value("bitcast", (a,), dtype)
+    if a.dtype is dtype:
+        return a
+    if a.dtype is dtypes.bool_:
+        return bitcast(a.byte, dtype)
+    return boolean(bitcast(a, dtypes.uint8)) if dtype is dtypes.bool_ else Value("bitcast", (a,), dtype)
+
+
+def boolean(byte: Value) -> Value:
+    """What a byte is as a boolean; where that is only moved the byte stays as it is."""
+    result = ne(byte, 0)
+    result._byte = byte
+    return result
 
 
 @dataclass(eq=False, slots=True)
@@ -268,8 +290,18 @@ class Kernel:
     streaming: bool = False
 
 
+def in_memory(dtype: Dtype) -> Dtype:
+    """The type of what is read and written for elements of a type: a boolean is a byte."""
+    return dtypes.uint8 if dtype is dtypes.bool_ else dtype
+
+
 def load(buffer: Buffer, index: Value) -> Value:
-    return Value("load", (index,), buffer.dtype, buffer)
+    value = Value("load", (index,), in_memory(buffer.dtype), buffer)
+    return boolean(value) if buffer.dtype is dtypes.bool_ else value
+
+
+def store(buffer: Buffer, index: Value, value: Value, inside: Value | None = None) -> Store:
+    return Store(buffer, index, value.byte if value.dtype is dtypes.bool_ else value, inside)
 
 
 def var(name: str) -> Value:

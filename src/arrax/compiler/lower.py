@@ -38,6 +38,7 @@ from arrax.compiler.kernel import (
     read,
     remainder,
     select,
+    store,
     var,
     walk,
 )
@@ -290,7 +291,7 @@ class Lowering:
             inside = ge(at, 0) & lt(at, n)
         if root.combine not in (None, "set"):
             value = meet(root.combine, load(buffer, address).wide, value.wide)
-        return Store(buffer, address, cast(value, target.dtype), inside)
+        return store(buffer, address, cast(value, target.dtype), inside)
 
     def _wanted(self, roots: Sequence[Root]) -> list[Key]:
         """What storing the roots takes."""
@@ -516,8 +517,8 @@ class Lowering:
         self._make([source], values)
         update = Update(register, combine(how, read(register), cast(self.value(source, values), dtype)))
         buffer = self._buffer(root.target, node.dtype, written=True)
-        store = Store(buffer, self.number(root.address, values), self._rounded(node, read(register)))
-        inner.extend([update, store] if node.params[2] else [store, update])
+        state = store(buffer, self.number(root.address, values), self._rounded(node, read(register)))
+        inner.extend([update, state] if node.params[2] else [state, update])
         body.extend(nest)
 
     def _cut(self, blocks: list[Block], vector: Block | None) -> list[Task]:
@@ -549,10 +550,10 @@ class Lowering:
         body.extend(nest)
         for position, register in self.registers.items():
             partial = self._buffer((self.group.number, position, 0), register.dtype, written=True)
-            body.append(Store(partial, p, read(register)))
+            body.append(store(partial, p, read(register)))
             if register.index is not None:
                 where = self._buffer((self.group.number, position, 1), INDEX, written=True)
-                body.append(Store(where, p, read(register.index)))
+                body.append(store(where, p, read(register.index)))
         top = Loop(p, const(0, INDEX), const(PARTS, INDEX), "parallel", body)
         first_task = self._end([top], constant(PARTS), Ceil(self._product(blocks), PARTS))
         return [first_task, self._finish_cut()]

@@ -17,6 +17,7 @@ from arrax.compiler.kernel import (
     Update,
     Value,
     expressions,
+    in_memory,
     walk,
 )
 from arrax.compiler.scalarmath import EXPANSIONS
@@ -79,7 +80,8 @@ class _Verifier:
         self.value(s.value)
         self.check(s.index.dtype is INDEX, f"an index of {s.buffer.name} has type {s.index.dtype.name}")
         self.check(
-            s.value.dtype is s.buffer.dtype, f"{s.value.dtype.name} is stored to {s.buffer.name}: {s.buffer.dtype.name}"
+            s.value.dtype is in_memory(s.buffer.dtype),
+            f"{s.value.dtype.name} is stored to {s.buffer.name}: {s.buffer.dtype.name}",
         )
         if s.inside is not None:
             self.value(s.inside)
@@ -133,7 +135,9 @@ class _Verifier:
             self.check(v.dtype is register.dtype, f"register {register.name} is read as {v.dtype.name}")
         elif v.op == "load":
             self.check(id(v.attr) in self.buffers, f"loads from {v.attr.name}, which is no buffer of the kernel")
-            self.check(v.dtype is v.attr.dtype, f"{v.attr.name}: {v.attr.dtype.name} is loaded as {v.dtype.name}")
+            self.check(
+                v.dtype is in_memory(v.attr.dtype), f"{v.attr.name}: {v.attr.dtype.name} is loaded as {v.dtype.name}"
+            )
             self.check(len(v.args) == 1 and v.args[0].dtype is INDEX, f"an index of {v.attr.name} is no single integer")
 
     def operation(self, v: Value) -> None:

@@ -17,13 +17,19 @@ def _no_infer(inputs: tuple[Node, ...], params: tuple) -> tuple[Shape, Dtype]:
 
 leaf = register(Primitive("leaf", "leaf", _no_infer, lambda *a: None, NONDIFF, static=lambda n: None))
 
+
+def _const_reference(params: tuple, shape: Shape, dtype: Dtype) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.full((), params[0]).astype(dtype.compute.np).astype(dtype.np)
+
+
 # A Python scalar, already of the type that it takes part with. Its value is an argument of the generated code.
 const = register(
     Primitive(
         "const",
         "leaf",
         _no_infer,
-        lambda params, shape, dtype: np.full((), params[0]).astype(dtype.compute.np).astype(dtype.np),
+        _const_reference,
         NONDIFF,
         static=lambda n: None,
     )

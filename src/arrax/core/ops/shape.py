@@ -13,7 +13,7 @@ from arrax.core.arguments import expect
 from arrax.core.axes import as_ints, as_shape, fits, normalize_axes, normalize_axis
 from arrax.core.convert import array_node, as_node, values
 from arrax.core.device import check_device, check_stream
-from arrax.graph.dtypes import Dtype, bool_, complex128, promote, uint8, uint16, uint32, uint64
+from arrax.graph.dtypes import Dtype, complex128, promote, uint8, uint16, uint32, uint64
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import bind
@@ -55,10 +55,6 @@ def view(a: array, dtype: Dtype, stream: Any = None) -> array:
     node = as_node("view", a)
     if dtype is node.dtype:
         return wrap(node)
-    if bool_ in (dtype, node.dtype):  # a truth value is a byte, but not every byte is one
-        if dtype is bool_:
-            return wrap(p.not_equal(view(wrap(node), uint8)._node, constant(0, uint8)))
-        node = cast(node, uint8)
     if dtype.size == node.dtype.size:
         return wrap(p.bitcast(node, dtype))
     if not node.shape:
