@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from arrax.compiler.kernel import ARITY, COMPARE, Value, bitcast, cast, const, eq, gt, lt, narrow, ne, op, select
-from arrax.compiler.scalarmath import EXPANSIONS
+from arrax.compiler.scalarmath import AS_IN_NUMPY, EXPANSIONS
 from arrax.graph.dtypes import Dtype
+from arrax.graph.primitive import Primitive
 
 
 def _sign(x: Value) -> Value:
@@ -99,3 +100,13 @@ def better(name: str, value: Value, best: Value, position: Value, best_position:
         both = value_nan & best_nan
         return (beats & ~best_nan) | (value_nan & ~best_nan) | ((same | both) & lt(position, best_position))
     return beats | (same & lt(position, best_position))
+
+
+def has_equal_reference(prim: Primitive) -> bool:
+    """Whether a primitive's reference in NumPy gives the bits that machine code gives, so that either may compute it.
+
+    Transcendental functions are expanded here and NumPy has its own; products are added up in another order.
+    """
+    if prim.kind in ("pointwise", "reduce", "scan"):
+        return prim.lower not in EXPANSIONS or prim.lower in AS_IN_NUMPY
+    return prim.kind not in ("contract", "composite", "call")

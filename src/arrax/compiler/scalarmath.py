@@ -296,3 +296,6 @@ EXPANSIONS: dict[str, Callable[..., Value]] = {
     "floor_divide": floor_divide,
     "logaddexp": logaddexp,
 }
+
+# Those that round as NumPy's own functions do, to the bit.
+AS_IN_NUMPY = frozenset(("rsqrt", "remainder", "floor_divide"))

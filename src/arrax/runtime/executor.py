@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from arrax.codegen import cpu
+from arrax.compiler.scalar import has_equal_reference
 from arrax.graph.dtypes import Dtype, from_numpy
 from arrax.graph.node import Node, Shape, topological
 from arrax.graph.template import Call, Result, Template, bits, inlined, is_at_hand, needed, opened, other_results
@@ -578,8 +579,9 @@ def _passes_through(result: Result) -> bool:
 def _bind(order: list[Node], outputs: list[Node], key: tuple) -> Bound | None:
     """A bound plan for the graph, out of the cache of plans where its structure has been seen."""
     work = sum(node.size for node in order if node.prim is not leaf.const)
-    bound: Bound | None = None  # small graphs, and those of nothing: the references
-    if work > SMALL and any(node.size for node in outputs):
+    small = work <= SMALL and all(has_equal_reference(node.prim) for node in order)
+    bound: Bound | None = None  # small graphs whose references are as exact, and those of nothing: the references
+    if not small and any(node.size for node in outputs):
         bound = bound_plan(order, outputs)
     _bound[key] = bound
     if len(_bound) > BOUND:
