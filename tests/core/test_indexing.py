@@ -107,6 +107,31 @@ put(mx.arange(4), mx.array([True, False, True, False]), mx.array([10, 20]))
 put(mx.arange(4), mx.array([True, False, True, False]), mx.array([10, 20, 30]))
 put(mx.arange(4), mx.array([True, False, True, False]), mx.array([10, 20, 30, 40]))
 put(mx.arange(4), mx.array([True, False, True]), mx.array(1))
+a[:2**32]
+a[2**32]
+a[-2**31 - 1]
+a[-2**32:]
+a[::2**32]
+a[:2**31 - 1]
+a[-2**31:]
+m[0, :2**31]
+m[..., 2**40]
+a.at[2**32].add(1)
+put([1, 2, 3], cut(0, 2**32), 4)
+put([1, 2, 3], True, 9)
+put([1, 2, 3], False, 9)
+put([1, 2, 3], np.True_, 9)
+put([1, 2, 3], np.False_, 9)
+put([1, 2, 3], True, mx.array([7, 8, 9]))
+put([[1, 2], [3, 4]], True, mx.array([7, 8]))
+put(3, True, 9)
+put(3, False, 9)
+put([1, 2, 3], True, mx.array([7, 8]))
+a[True]
+put(mx.zeros(2, dtype=mx.float64), 0, 0.1)
+put(mx.zeros(2, dtype=mx.float64), cut(None), 1e300)
+put(mx.zeros(2, dtype=mx.float64), mx.array([True, False]), 1e-300)
+mx.zeros(2, dtype=mx.float64).at[0].add(1e300).tolist()
 """.strip().splitlines()
 
 ENTRIES = (

@@ -92,6 +92,17 @@ mx.einsum_path('ij,jk,kl,lm->im',normal(2, 30),normal(30, 4),normal(4, 50),norma
 mx.einsum_path('i,i->',f,f)
 mx.einsum_path('i,j->ij',f,f)
 mx.einsum_path('ii->i',mx.eye(3))
+mx.kron(mx.array([]), a)
+mx.kron(a, mx.zeros((2, 0)))
+mx.kron(mx.zeros(2**16), mx.zeros(2**16))
+mx.einsum('a...b...->ab', x3)
+mx.einsum('...a->...a...', m)
+mx.einsum_path('a...b...', x3)
+mx.hadamard_transform(mx.array(5))
+mx.hadamard_transform(c[:1])
+mx.hadamard_transform(mx.array([[5]]), scale=1.0)
+mx.hadamard_transform(mx.array([5]), scale=0.5)
+mx.hadamard_transform(mx.array(True))
 """.strip().splitlines()
 
 

@@ -202,6 +202,7 @@ def test_fp8():
         (ValueError, lambda m, w: m.quantize(w, global_scale=m.array(3.0))),
         (TypeError, lambda m, w: m.quantize(1.0)),
         (ValueError, lambda m, w: m.dequantize(*m.quantize(w)[:2])),
+        (ValueError, lambda m, w: m.dequantize(m.quantize(w)[0], *[x.astype(m.int32) for x in m.quantize(w)[1:]])),
         (ValueError, lambda m, w: m.dequantize(*m.quantize(w), group_size=32)),
         (ValueError, lambda m, w: m.dequantize(*m.quantize(w), bits=8)),
         (ValueError, lambda m, w: m.dequantize(*m.quantize(w), dtype=m.int32)),

@@ -275,6 +275,16 @@ def test_categorical_of_a_vocabulary():
         same(*both(lambda m, r=row: m.random.categorical(m.array([r]), num_samples=50, key=m.random.key(5))))
 
 
+def test_categorical_of_no_samples():
+    """As many as asked for are drawn, also none."""
+    for kwargs in ({"num_samples": 0}, {"shape": (0,)}):
+        same(*both(lambda m, k=kwargs: m.random.categorical(m.zeros((20,)), key=m.random.key(1), **k)))
+    assert mx.random.categorical(mx.zeros((3, 20)), num_samples=0).shape == (3, 0)
+    assert mx.random.categorical(mx.zeros((0, 20))).shape == (0,)
+    with pytest.raises(ValueError):
+        mx.random.categorical(mx.zeros((3, 0)))
+
+
 def test_categorical_never_draws_what_has_no_weight():
     """Also where the number that is drawn rounds to the sum of all weights."""
     logits = mx.array([[0.0, -float("inf")] * 50 + [-float("inf")] * 50])

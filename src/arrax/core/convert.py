@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from arrax.core.axes import fits
 from arrax.graph.dtypes import (
     ALL,
     Dtype,
@@ -27,6 +26,7 @@ from arrax.graph.dtypes import (
     scalar_dtype,
     uint64,
 )
+from arrax.graph.errors import SizeError
 from arrax.graph.handle import Handle
 from arrax.graph.node import Node
 from arrax.prims.leaf import constant
@@ -87,6 +87,12 @@ def default_dtype(value: Any, kind: type) -> Dtype:
 
 def numpy_node(array: np.ndarray, dtype: Dtype | None = None) -> Node:
     """A leaf with a copy of a NumPy array; without a dtype double precision becomes single, of complex numbers too."""
+    for n in array.shape:
+        if n > INT_MAX:  # in MLX's words
+            raise SizeError(
+                f"Shape dimension {n} is outside the supported range [{INT_MIN}, {INT_MAX}]. "
+                "MLX currently uses 32-bit integers for shape dimensions."
+            )
     if array.dtype.kind == "V" and array.dtype.itemsize == 2:  # bfloat16 as some libraries store it
         array = array.view(np.dtype("bfloat16"))
     if array.dtype.byteorder not in "=|" and not array.dtype.isnative:
@@ -102,7 +108,6 @@ def numpy_node(array: np.ndarray, dtype: Dtype | None = None) -> Node:
     own = from_numpy(array.dtype)
     if own is None:
         raise ValueError(f"[array] expected elements of a numeric type, got NumPy's {array.dtype}: convert them first")
-    fits("array", array.shape)
     node = from_numpy_array(array)
     return node if dtype is None or own is dtype else cast(node, dtype)
 
@@ -254,9 +259,7 @@ def _shape_of(values: Any) -> tuple[tuple[int, ...], list[Any]]:
         if shape is None:
             shape = inner
         elif shape != inner:
-            raise ValueError(
-                f"[array] expected nested lists of one length, got {list(shape)} and {list(inner)}: pad them first"
-            )
+            raise ValueError("Initialization encountered non-uniform length.")  # in MLX's words
         flat += elements
     return (len(values), *(shape or ())), flat
 

@@ -372,9 +372,9 @@ def put(node: Node, index: Any, value: Any) -> Node:
 
 
 def _update(node: Node, index: Any, update: Node, how: str) -> Node:
+    if isinstance(index, bool | np.bool_):  # all of the array, or nothing
+        index = np.array(index)
     mask = None if isinstance(index, tuple) else _as_array(index)
-    if isinstance(index, bool):
-        raise _refuse(index)
     if mask is not None and _is_mask(mask):
         return _put_mask(node, from_numpy_array(mask) if isinstance(mask, np.ndarray) else mask, update, how)
     return _write(node, index, update, how)

@@ -539,7 +539,7 @@ def categorical(
             )
         at = len(target) + 1 + from_end
         drawn = (*target[:at], node.shape[axis], *target[at:])
-    if 0 in drawn:
+    if not node.shape[axis]:
         raise ValueError(f"[{op}] expected something to draw from, got shape {list(drawn)}: leave out empty axes")
     dtype = promote(float32, node.dtype)
     node = p.cast(node, dtype)

@@ -97,10 +97,13 @@ def hadamard_transform(a: array, scale: float | None = None, stream: Any = None)
         raise TypeError(f"[{op}] expected a number as scale, got {type(scale).__name__}: pass a float")
     if not node.size:
         raise ValueError(f"[{op}] expected at least one element, got shape {list(node.shape)}: test the size first")
+    n = node.shape[-1] if node.ndim else 1
+    factor = n**-0.5 if scale is None else float(scale)
+    if n == 1 and factor == 1:
+        return _wrap(node)
     if node.dtype.is_complex:
         node = bind(p.real_p, (node,))
     dtype = to_inexact(node.dtype)
-    n = node.shape[-1] if node.ndim else 1
     sizes = _factors(n)
     rows, wide = node.size // n, dtype.compute
     x = reshape(p.cast(node, wide), (rows * n, 1))
@@ -111,5 +114,5 @@ def hadamard_transform(a: array, scale: float | None = None, stream: Any = None)
             x = matmul(_factor(m, wide), reshape(x, (rows * n // (m * after), m, after)))
         else:
             x = matmul(reshape(x, (rows * n // m, m)), swap_last(_factor(m, wide)))
-    x = p.mul(x, constant(n**-0.5 if scale is None else float(scale), wide))
+    x = p.mul(x, constant(factor, wide))
     return _wrap(reshape(p.cast(x, dtype), node.shape))

@@ -122,6 +122,8 @@ def put_along_axis(a: array, /, indices: array, values: array, axis: int | None 
     if axis is None:
         node, axis = v.reshape(node, (node.size,)), 0
     axis = normalize_axis("put_along_axis", axis, node.ndim)
+    if not array_node("put_along_axis", indices).size:  # of whichever type
+        return wrap(v.reshape(node, shape))
     index = _aligned("put_along_axis", node, indices, axis)
     value = cast(array_node("put_along_axis", values), node.dtype)
     value = record_broadcast("put_along_axis", value, index.shape)
