@@ -262,7 +262,8 @@ def test_matrices_without_a_result():
         mx.eval(mx.linalg.inv(mx.zeros((2, 2))))
     with pytest.raises(RuntimeError, match="svd"):
         mx.eval(mx.linalg.svd(mx.full((2, 2), mx.nan)))
-    assert np.isnan(np.array(mx.linalg.cholesky(mx.array([[1.0, 2.0], [2.0, 1.0]])))).any()
+    for indefinite in ([[1.0, 2.0], [2.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]], [[-1.0, 0.0], [0.0, 1.0]]):
+        assert np.isnan(np.array(mx.linalg.cholesky(mx.array(indefinite)))).any()
     assert np.isnan(np.array(mx.linalg.eigh(mx.full((2, 2), mx.nan))[0])).all()
 
 
@@ -311,3 +312,23 @@ def test_arguments_are_the_oracles(name):
 )
 def test_equations_and_determinants_refuse_what_the_oracle_does(error, call):
     test_errors_are_the_oracles(error, call)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+def test_cholesky_of_semi_definite_matrices(dtype):
+    """A column of zeros stands for a pivot that vanishes."""
+    for matrix, lower in (
+        ([[1, 1], [1, 1]], [[1, 0], [1, 0]]),
+        ([[0, 0], [0, 0]], [[0, 0], [0, 0]]),
+        ([[1, 0], [0, 0]], [[1, 0], [0, 0]]),
+        ([[0, 0], [0, 4]], [[0, 0], [0, 2]]),
+        ([[4, 2, 2], [2, 1, 1], [2, 1, 1]], [[2, 0, 0], [1, 0, 0], [1, 0, 0]]),
+        ([[1, 1, 1], [1, 1, 1], [1, 1, 5]], [[1, 0, 0], [1, 0, 0], [1, 0, 2]]),
+    ):
+        a = mx.array(np.array(matrix), dtype=getattr(mx, dtype))
+        np.testing.assert_array_equal(np.array(mx.linalg.cholesky(a)), lower)
+        np.testing.assert_array_equal(np.array(mx.linalg.cholesky(a, upper=True)), np.transpose(lower))
+    v = np.random.default_rng(0).normal(size=(3, 1, 6)) * (1 if dtype.startswith("f") else 1j)
+    matrices = v.conj().transpose(0, 2, 1) @ v
+    found = np.array(mx.linalg.cholesky(mx.array(matrices, dtype=getattr(mx, dtype))))
+    np.testing.assert_allclose(found @ found.conj().transpose(0, 2, 1), matrices, atol=1e-6)

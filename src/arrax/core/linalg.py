@@ -391,7 +391,8 @@ def slogdet(a: array, *, stream: Any = None) -> SlogdetResult:
 
 # --- factorisations ---------------------------------------------------------------------------------------------------
 def cholesky(a: array, upper: bool = False, *, stream: Any = None) -> array:
-    """The triangular factors L, with ``a = L @ conj(L.T)``, of symmetric or Hermitian positive definite matrices.
+    """The triangular factors L, with ``a = L @ conj(L.T)``, of symmetric or Hermitian matrices that are positive
+    definite, or semi-definite: then they have columns of zeros.
 
     Args:
         a: float32, float64 or complex numbers; only the lower triangle (the upper one with ``upper``) is read.
@@ -399,7 +400,7 @@ def cholesky(a: array, upper: bool = False, *, stream: Any = None) -> array:
         stream: not used.
 
     Returns:
-        The factors; NaN where a matrix is not positive definite.
+        The factors; NaN where a matrix has a negative eigenvalue.
 
     Raises:
         ValueError: if shape or type do not fit.

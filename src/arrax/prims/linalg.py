@@ -269,13 +269,29 @@ slogdet_p = _declare(
 
 
 # --- factorisations ---------------------------------------------------------------------------------------------------
+def _semidefinite_factor(a: np.ndarray) -> np.ndarray:
+    """The lower factor of a matrix whose pivots may vanish, along with what is below them; NaN where there is none."""
+    largest = np.abs(np.diagonal(a)).max()
+    least = 16 * len(a) * np.finfo(a.dtype).eps * largest
+    rest = a.astype(np.result_type(a, np.float64))
+    factor = np.zeros_like(rest)
+    for j in range(len(a)):
+        below, pivot = rest[j:, j], rest[j, j].real
+        if pivot > least:
+            factor[j:, j] = below / np.sqrt(pivot)
+            rest[j:, j:] -= np.outer(factor[j:, j], factor[j:, j].conj())
+        elif not (pivot >= -least and np.abs(below).max() <= np.sqrt(least * largest)):
+            return np.full_like(a, np.nan)
+    return factor.astype(a.dtype)
+
+
 def _cholesky_reference(a: np.ndarray) -> np.ndarray:
     """Lower factors, NaN where there is none."""
     try:
         return np.linalg.cholesky(a)
     except np.linalg.LinAlgError:
         if a.ndim == 2:
-            return np.full_like(a, np.nan)
+            return _semidefinite_factor(a)
         return np.stack([_cholesky_reference(x) for x in a])
 
 
@@ -285,7 +301,7 @@ def _cholesky_vjp(n: Node, outputs: list[Node], cotangents: list[Node]) -> Node:
     return _symmetric(matmul(matmul(adjoint(inverse), inner), inverse))
 
 
-# The lower factor of Hermitian positive definite matrices, of which the lower triangle is read.
+# The lower factor of Hermitian positive semi-definite matrices, of which the lower triangle is read.
 cholesky_p = _declare("cholesky", _cholesky_reference, _cholesky_vjp, samples=[(("f4:1,1",), ())])
 
 

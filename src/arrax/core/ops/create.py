@@ -203,13 +203,15 @@ def arange(*args: Any, device: Any = None, stream: Any = None, **named: Any) -> 
             dtype = promote(dtype, default_dtype(x, kind))
     if step == 0:
         raise ValueError("[arange] expected a step other than 0, got 0: pass another one")
-    length = (stop - start) / step
+    if _math.isinf(step) and _math.isfinite(start):
+        length = 1.0 if (stop - start) * step > 0 else 0.0
+    else:
+        length = (stop - start) / step
     if not _math.isfinite(length):
-        if step in (_math.inf, -_math.inf) and _math.isfinite(start):
-            length = 1.0 if (stop - start) * step > 0 else 0.0
-        else:
-            raise ValueError(f"[arange] expected finite bounds, got {start}, {stop} and {step}: pass finite ones")
+        raise ValueError(f"[arange] expected finite bounds, got {start}, {stop} and {step}: pass finite ones")
     (n,) = fits("arange", (max(_math.ceil(length), 0),))
+    if n <= 1:
+        step = 1  # it is not taken
     if dtype.is_integer:
         # as in the other libraries, start and step are cut off where the type cannot hold them
         start, step = int(start), int(step) if not isinstance(step, float) else int(start + step) - int(start)
