@@ -23,6 +23,12 @@ SPECIAL = [
 ]
 
 
+def parts(real: np.ndarray, imag: np.ndarray) -> np.ndarray:
+    result = np.empty(real.shape, np.complex128)
+    result.real, result.imag = real, imag
+    return result
+
+
 @pytest.fixture(params=["references", "machine code"], autouse=True)
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     executor._bound.clear()
@@ -135,6 +141,8 @@ def test_special_values(name: str) -> None:
     a = np.array(SPECIAL)
     with np.errstate(all="ignore"):
         expected = getattr(np, name)(a)
+        if name == "square":
+            expected = parts(a.real * a.real - a.imag * a.imag, a.real * a.imag + a.imag * a.real)
     found = np.array(getattr(mx, name)(own(a)))
     np.testing.assert_array_equal(found, expected)
     if found.dtype.kind == "c":
@@ -146,10 +154,28 @@ def test_special_values(name: str) -> None:
 
 def test_special_values_in_arithmetic() -> None:
     a, b = (g.reshape(-1) for g in np.meshgrid(SPECIAL, SPECIAL))
-    for name in ("add", "subtract", "multiply", "divide", "equal", "not_equal"):
+    for name in ("add", "subtract", "equal", "not_equal"):
         with np.errstate(all="ignore"):
             expected = getattr(np, name)(a, b)
         np.testing.assert_array_equal(np.array(getattr(mx, name)(own(a), own(b))), expected)
+
+
+def test_infinities_in_products_and_quotients() -> None:
+    """Where both parts would be NaN, those of C: infinity times what is not 0 is infinite, and so on."""
+    a, b = (g.reshape(-1) for g in np.meshgrid(SPECIAL[:-3], SPECIAL[:-3]))
+    product, quotient = np.array(own(a) * own(b)), np.array(own(a) / own(b))
+    with np.errstate(all="ignore"):
+        plain = parts(a.real * b.real - a.imag * b.imag, a.real * b.imag + a.imag * b.real)
+        ratio = a / b
+    some_a, some_b = (np.nan_to_num(x) != 0 for x in (a, b))
+    for found, expected, infinite, zero in (
+        (product, plain, (np.isinf(a) & some_b) | (np.isinf(b) & some_a), np.zeros(a.shape, bool)),
+        (quotient, ratio, (np.isinf(a) & np.isfinite(b)) | ((b == 0) & some_a), np.isfinite(a) & np.isinf(b)),
+    ):
+        lost = np.isnan(expected.real) & np.isnan(expected.imag)
+        np.testing.assert_array_equal(found[~lost], expected[~lost])
+        np.testing.assert_array_equal(np.isinf(found[lost]), infinite[lost])
+        np.testing.assert_array_equal(found[lost] == 0, zero[lost])
 
 
 def test_the_modulus_neither_overflows_nor_vanishes() -> None:

@@ -16,6 +16,8 @@ import numpy as np
 from arrax.graph.dtypes import Dtype, bool_, float16, float32, float64, int32, integers_of, real_of, to_complex, uint32
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import NONDIFF, Primitive, bind, broadcast_shapes, register
+from arrax.prims import complex as complex_
+from arrax.prims.complex import by_kind
 from arrax.prims.leaf import constant
 
 FLOATS = "f"  # samples over real numbers
@@ -110,11 +112,17 @@ def _plus(value: float, a: Node) -> Node:
 # --- arithmetic -------------------------------------------------------------------------------------------------------
 add_p = declare("add", 2, np.add, lambda n, g: (g, g), ANY)
 sub_p = declare("sub", 2, np.subtract, lambda n, g: (g, neg(g)), NUMBERS)
-mul_p = declare("mul", 2, np.multiply, lambda n, g: (mul(g, n.inputs[1]), mul(g, n.inputs[0])), ANY)
+mul_p = declare(
+    "mul",
+    2,
+    by_kind(np.multiply, complex_.product),
+    lambda n, g: (mul(g, n.inputs[1]), mul(g, n.inputs[0])),
+    ANY,
+)
 div_p = declare(
     "div",
     2,
-    np.divide,
+    by_kind(np.divide, complex_.quotient),
     lambda n, g: (div(g, n.inputs[1]), neg(div(mul(g, n), n.inputs[1]))),
     FLOATS,
     cost=4,
@@ -122,12 +130,14 @@ div_p = declare(
 neg_p = declare("neg", 1, np.negative, lambda n, g: (neg(g),), NUMBERS)
 abs_p = declare("abs", 1, np.abs, lambda n, g: (mul(g, sign(n.inputs[0])),), NUMBERS)
 sign_p = declare("sign", 1, np.sign, lambda n, g: (None,), NUMBERS)
-square_p = declare("square", 1, np.square, lambda n, g: (mul(g, _times(2, n.inputs[0])),), NUMBERS)
+square_p = declare(
+    "square", 1, by_kind(np.square, complex_.square), lambda n, g: (mul(g, _times(2, n.inputs[0])),), NUMBERS
+)
 sqrt_p = declare("sqrt", 1, np.sqrt, lambda n, g: (div(_times(0.5, g), n),), POSITIVE, cost=4)
 rsqrt_p = declare(
     "rsqrt",
     1,
-    lambda x: 1 / np.sqrt(x),
+    by_kind(lambda x: 1 / np.sqrt(x), complex_.rsqrt),
     lambda n, g: (mul(mul(_times(-0.5, g), n), square(n)),),
     POSITIVE,
     cost=6,
@@ -157,7 +167,7 @@ def _power_reference(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.power(x, y)
 
 
-power_p = declare("power", 2, _power_reference, _power_vjp, POSITIVE, cost=30)
+power_p = declare("power", 2, by_kind(_power_reference, complex_.power), _power_vjp, POSITIVE, cost=30)
 maximum_p = declare(
     "maximum",
     2,
@@ -240,10 +250,12 @@ remainder_p = declare(
 
 # --- exponentials and logarithms --------------------------------------------------------------------------------------
 exp_p = declare("exp", 1, np.exp, lambda n, g: (mul(g, n),), FLOATS, cost=12)
-expm1_p = declare("expm1", 1, np.expm1, lambda n, g: (mul(g, _plus(1, n)),), FLOATS, cost=16)
+expm1_p = declare("expm1", 1, by_kind(np.expm1, complex_.expm1), lambda n, g: (mul(g, _plus(1, n)),), FLOATS, cost=16)
 exp2_p = declare("exp2", 1, np.exp2, lambda n, g: (mul(_times(math.log(2), g), n),), FLOATS, cost=12)
 log_p = declare("log", 1, np.log, lambda n, g: (div(g, n.inputs[0]),), POSITIVE, cost=16)
-log1p_p = declare("log1p", 1, np.log1p, lambda n, g: (div(g, _plus(1, n.inputs[0])),), POSITIVE, cost=20)
+log1p_p = declare(
+    "log1p", 1, by_kind(np.log1p, complex_.log1p), lambda n, g: (div(g, _plus(1, n.inputs[0])),), POSITIVE, cost=20
+)
 log2_p = declare("log2", 1, np.log2, lambda n, g: (div(_times(1 / math.log(2), g), n.inputs[0]),), POSITIVE, cost=18)
 log10_p = declare(
     "log10", 1, np.log10, lambda n, g: (div(_times(1 / math.log(10), g), n.inputs[0]),), POSITIVE, cost=18
@@ -251,7 +263,7 @@ log10_p = declare(
 logaddexp_p = declare(
     "logaddexp",
     2,
-    np.logaddexp,
+    by_kind(np.logaddexp, complex_.logaddexp),
     lambda n, g: (
         mul(g, sigmoid(sub(n.inputs[0], n.inputs[1]))),
         mul(g, sigmoid(sub(n.inputs[1], n.inputs[0]))),
@@ -267,7 +279,12 @@ def _sigmoid_reference(x: np.ndarray) -> np.ndarray:
 
 
 sigmoid_p = declare(
-    "sigmoid", 1, _sigmoid_reference, lambda n, g: (mul(g, mul(n, sub(scalar(1, n), n))),), FLOATS, cost=16
+    "sigmoid",
+    1,
+    by_kind(_sigmoid_reference, complex_.sigmoid),
+    lambda n, g: (mul(g, mul(n, sub(scalar(1, n), n))),),
+    FLOATS,
+    cost=16,
 )
 
 # --- trigonometric and hyperbolic -------------------------------------------------------------------------------------
@@ -345,13 +362,19 @@ erfinv_p = declare(
     cost=30,
 )
 
+
 # --- comparison and logic ---------------------------------------------------------------------------------------------
+def _order(name: str, strict: np.ufunc, compare: np.ufunc, lower: str) -> Primitive:
+    reference = by_kind(compare, complex_.lexicographic(strict, compare))
+    return declare(name, 2, reference, NONDIFF, ANY, result=bool_, lower=lower)
+
+
 equal_p = declare("equal", 2, np.equal, NONDIFF, ANY, result=bool_, lower="eq")
 not_equal_p = declare("not_equal", 2, np.not_equal, NONDIFF, ANY, result=bool_, lower="ne")
-less_p = declare("less", 2, np.less, NONDIFF, ANY, result=bool_, lower="lt")
-less_equal_p = declare("less_equal", 2, np.less_equal, NONDIFF, ANY, result=bool_, lower="le")
-greater_p = declare("greater", 2, np.greater, NONDIFF, ANY, result=bool_, lower="gt")
-greater_equal_p = declare("greater_equal", 2, np.greater_equal, NONDIFF, ANY, result=bool_, lower="ge")
+less_p = _order("less", np.less, np.less, "lt")
+less_equal_p = _order("less_equal", np.less, np.less_equal, "le")
+greater_p = _order("greater", np.greater, np.greater, "gt")
+greater_equal_p = _order("greater_equal", np.greater, np.greater_equal, "ge")
 bitwise_and_p = declare("bitwise_and", 2, np.bitwise_and, NONDIFF, INTEGERS, lower="and")
 bitwise_or_p = declare("bitwise_or", 2, np.bitwise_or, NONDIFF, INTEGERS, lower="or")
 bitwise_xor_p = declare("bitwise_xor", 2, np.bitwise_xor, NONDIFF, INTEGERS, lower="xor")

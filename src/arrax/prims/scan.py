@@ -7,13 +7,26 @@ from typing import Any
 
 import numpy as np
 
-from arrax.graph.dtypes import Dtype, accumulator, from_numpy, int32
+from arrax.graph.dtypes import Dtype, accumulator, complex128, float64, from_numpy, int32
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import Primitive, register
+from arrax.prims.complex import logcumsumexp
 from arrax.prims.gather import scatter_along
 from arrax.prims.leaf import constant, iota
-from arrax.prims.pointwise import bitwise_and, cast, div, equal, exp, maximum, minimum, mul, neg, stop_gradient, where
-from arrax.prims.view import broadcast
+from arrax.prims.pointwise import (
+    bitwise_and,
+    cast,
+    div,
+    equal,
+    exp,
+    maximum,
+    minimum,
+    mul,
+    stop_gradient,
+    sub,
+    where,
+)
+from arrax.prims.view import broadcast, slice_
 
 
 def _declare(name: str, accumulate: Callable[..., Any], neutral: float, vjp: Any, combine: str) -> Primitive:
@@ -104,13 +117,26 @@ def _extremum_vjp(n: Node, g: Node) -> tuple[Node]:
 
 
 def _logsumexp_vjp(n: Node, g: Node) -> tuple[Node]:
+    """In double precision, relative to the last sum, which is the largest: single precision would overflow."""
     axis, reverse, inclusive = n.params
-    weight = where(equal(n, constant(float("-inf"), n.dtype)), constant(0, n.dtype), exp(neg(n)))
-    return (mul(exp(n.inputs[0]), scan(cumsum_p, mul(g, weight), axis, not reverse, inclusive)),)
+    double = complex128 if n.dtype.is_complex else float64
+    x, sums, wide = (cast(a, double) for a in (n.inputs[0], n, g))
+    zero, nothing = constant(0, double), constant(float("-inf"), double)
+    length = n.shape[axis]
+    if not length:
+        return (g,)
+    end = [0] * n.ndim
+    end[axis] = 0 if reverse else length - 1
+    top = stop_gradient(slice_(sums, (*n.shape[:axis], 1, *n.shape[axis + 1 :]), tuple(end)))
+    # between the largest and the least, so that neither of the exponentials overflows
+    middle = where(equal(top, nothing), zero, sub(top, constant(650, double)))
+    weight = where(equal(sums, nothing), zero, exp(sub(middle, sums)))
+    result = mul(exp(sub(x, middle)), scan(cumsum_p, mul(wide, weight), axis, not reverse, inclusive))
+    return (cast(result, n.dtype),)
 
 
 def _logaddexp(a: np.ndarray) -> np.ndarray:
-    return np.logaddexp.accumulate(a, axis=0)
+    return logcumsumexp(a) if a.dtype.kind == "c" else np.logaddexp.accumulate(a, axis=0)
 
 
 INF = float("inf")

@@ -180,8 +180,8 @@ def _scan(inputs: Inputs, params: tuple) -> bool:
     return len(params) == 3 and _axis(params[0], inputs[0]) and all(isinstance(x, bool) for x in params[1:])
 
 
-def _float_scan(inputs: Inputs, params: tuple) -> bool:
-    return inputs[0].dtype.is_float and _scan(inputs, params)
+def _inexact_scan(inputs: Inputs, params: tuple) -> bool:
+    return inputs[0].dtype.is_inexact and _scan(inputs, params)
 
 
 def _reduce(inputs: Inputs, params: tuple) -> bool:
@@ -265,7 +265,7 @@ _RULES: dict[str, tuple[int | None, Check]] = {
     "max": (1, _extremum), "min": (1, _extremum), "argmax": (1, _arg), "argmin": (1, _arg),
     "sort": (1, _sort), "argsort": (1, _sort), "matmul": (2, _plain),
     "cumsum": (1, _scan), "cumprod": (1, _scan), "cummax": (1, _scan), "cummin": (1, _scan),
-    "logcumsumexp": (1, _float_scan), "iota": (0, _iota), "random_bits": (1, _random_bits),
+    "logcumsumexp": (1, _inexact_scan), "iota": (0, _iota), "random_bits": (1, _random_bits),
     "fft": (1, _fft), "rfft": (1, _rfft), "irfft": (1, _irfft),
     "inv": (1, _square), "solve": (2, _solve), "pinv": (1, _matrix), "det": (1, _square), "slogdet": (1, _square),
     "cholesky": (1, _square), "qr": (1, _matrix), "svd": (1, _matrix), "singular_values": (1, _matrix),

@@ -196,16 +196,7 @@ remainder = _binary(
 maximum = _positional("maximum", record_maximum, "The larger one of ``a`` and ``b``; NaN where either is NaN.")
 minimum = _positional("minimum", record_minimum, "The smaller one of ``a`` and ``b``; NaN where either is NaN.")
 power = _positional("power", record_power, "``a`` to the power of ``b``; among integers a negative power gives 0.")
-_logaddexp = _on_floats(p.logaddexp_p, "logaddexp")
-
-
-def record_logaddexp(a: Node, b: Node) -> Node:
-    if not a.dtype.is_complex:
-        return _logaddexp(a, b)
-    top, low = record_maximum(a, b), record_minimum(a, b)
-    return p.add(top, p.log1p(p.exp(p.sub(low, top))))
-
-
+record_logaddexp = _on_floats(p.logaddexp_p, "logaddexp")
 logaddexp = _positional("logaddexp", record_logaddexp, "``log(exp(a) + exp(b))`` without overflow.")
 arctan2 = _positional(
     "arctan2", _on_floats(p.arctan2_p, "arctan2", real=True), "The angle of the point (``b``, ``a``), in (-pi, pi]."
@@ -342,17 +333,10 @@ def round(a: array | float, /, decimals: int = 0, stream: Any = None) -> array:
     dtype = to_inexact(node.dtype)
     x = cast(node, dtype)
     if decimals == 0:
-        return wrap(_rint(x))
+        return wrap(p.rint(x))
     scale = constant(float(10 ** (decimals if decimals > 0 else -decimals)), dtype)
     up, down = (p.mul, p.div) if decimals > 0 else (p.div, p.mul)
-    return wrap(cast(down(_rint(up(x, scale)), scale), node.dtype))
-
-
-def _rint(node: Node) -> Node:
-    if not node.dtype.is_complex:
-        return p.rint(node)
-    real, imag = (cast(p.rint(bind(part, (node,))), node.dtype) for part in (p.real_p, p.imag_p))
-    return p.add(real, p.mul(imag, constant(1j, node.dtype)))
+    return wrap(cast(down(p.rint(up(x, scale)), scale), node.dtype))
 
 
 # --- comparison -------------------------------------------------------------------------------------------------------

@@ -130,10 +130,6 @@ def logcumsumexp(
     """``log(cumsum(exp(a)))`` along an axis without overflow; integers are taken as float32."""
     check_stream("logcumsumexp", stream)
     node = array_node("logcumsumexp", a)
-    if node.dtype.is_complex:
-        raise ValueError(
-            f"[logcumsumexp] expected real numbers, got {node.dtype.name}: there is no order among complex numbers"
-        )
     return _scan("logcumsumexp", s.logcumsumexp_p, cast(node, to_inexact(node.dtype)), axis, reverse, inclusive)
 
 
