@@ -86,7 +86,7 @@ def compile(
         if tracing.depth or not _Switch.enabled:
             return fun(*args, **kwargs)
         nodes: list[Node] = []
-        key: list[Any] = []
+        key: list[Any] = [len(args)]  # else a dictionary behind them could be taken for keywords
         for a in args:
             _describe(a, nodes, key)
         if kwargs:
