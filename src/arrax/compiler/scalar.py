@@ -77,6 +77,8 @@ def combine(name: str, a: Value, b: Value) -> Value:
     """How two partial results of a reduction meet."""
     if name in ("add", "mul"):
         return Value(name, (a, b), a.dtype)
+    if name == "rounded_add":
+        return a + b
     if name in ("max", "min"):
         return (_maximum if name == "max" else _minimum)(b, a)
     if name == "set":

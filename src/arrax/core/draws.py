@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from arrax.core.ops.standard import nextafter
 from arrax.graph.dtypes import uint32
@@ -12,24 +11,18 @@ from arrax.graph.node import Node
 from arrax.graph.primitive import bind, broadcast_shapes
 from arrax.prims import pointwise as p
 from arrax.prims.reduce import max_p, reduce, sum_p
-from arrax.prims.scan import cumsum_p
+from arrax.prims.scan import rounded_cumsum_p
 from arrax.prims.view import reshape, slice_
-
-
-def rounded(record: Callable[[Node, Node], Node], a: Node, b: Node) -> Node:
-    """An operation whose result is rounded to its type at once, as MLX does it, also in the middle of a kernel."""
-    wide = a.dtype.compute
-    return p.cast(record(p.cast(a, wide), p.cast(b, wide)), a.dtype)
 
 
 def between(op: str, u: Node, low: Node, high: Node) -> Node:
     """Uniform numbers from [0, 1) moved to [low, high)."""
-    width = rounded(p.sub, high, low)
+    width = p.sub(high, low)
     if broadcast_shapes(op, u.shape, width.shape) != u.shape:
         raise ValueError(
             f"[{op}] expected bounds that broadcast to shape {list(u.shape)}, got {list(width.shape)}: pass shape"
         )
-    return rounded(p.add, rounded(p.mul, width, u), low)
+    return p.add(p.mul(width, u), low)
 
 
 def under(x: Node, low: Node, high: Node) -> Node:
@@ -45,7 +38,7 @@ def by_cumulative_distribution(logits: Node, u: Node) -> Node:
     most = reduce(max_p, logits, (0,))
     # those that are the largest weigh 1, infinite ones too
     weights = p.where(p.equal(logits, most), p.scalar(1, logits), p.exp(p.sub(logits, most)))
-    upto = bind(cumsum_p, (weights,), (0, False, True))
+    upto = bind(rounded_cumsum_p, (weights,), (0, False, True))
     total = slice_(upto, (1,), (logits.size - 1,))
     part = p.mul(reshape(u, (u.size, 1)), total)
     # a part that rounds to the whole ends in the last position that has any weight

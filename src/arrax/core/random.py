@@ -25,7 +25,7 @@ from arrax.core.array import array
 from arrax.core.axes import as_shape, normalize_axis
 from arrax.core.convert import array_node, as_node, scalar_kind, typed_node
 from arrax.core.device import check_stream
-from arrax.core.draws import between, by_cumulative_distribution, rounded, under
+from arrax.core.draws import between, by_cumulative_distribution, under
 from arrax.graph.dtypes import Dtype, bfloat16, bool_, float16, float32, int32, promote, uint8, uint32
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node, Shape
@@ -294,11 +294,11 @@ def normal(
         factor = constant(math.sqrt(2), dtype)
     if scale is not None:
         given = typed_node("normal", scale, dtype)
-        factor = given if factor is None else rounded(p.mul, factor, given)
+        factor = given if factor is None else p.mul(factor, given)
     if factor is not None:
-        z = rounded(p.mul, factor, z)
+        z = p.mul(factor, z)
     if loc is not None:
-        z = rounded(p.add, typed_node("normal", loc, dtype), z)
+        z = p.add(typed_node("normal", loc, dtype), z)
     return _wrap(z)
 
 
@@ -582,8 +582,8 @@ def laplace(
     dtype = _real("laplace", dtype)
     u = _symmetric("laplace", key, _shape("laplace", shape))
     x = p.cast(p.mul(p.sign(u), p.log1p(p.neg(p.abs_(u)))), dtype)
-    x = x if scale == 1 else rounded(p.mul, x, constant(float(scale), dtype))
-    return _wrap(x if loc == 0 else rounded(p.add, x, constant(float(loc), dtype)))
+    x = x if scale == 1 else p.mul(x, constant(float(scale), dtype))
+    return _wrap(x if loc == 0 else p.add(x, constant(float(loc), dtype)))
 
 
 def permutation(x: int | array, axis: int = 0, key: array | None = None, stream: Any = None) -> array:

@@ -113,7 +113,7 @@ argmin_p = _declare("argmin", lambda a, axes: np.argmin(a, axes[0]), NONDIFF, "a
 
 def initial(combine: str, dtype: Dtype) -> Any:
     """The neutral element of a reduction."""
-    if combine == "add":
+    if combine in ("add", "rounded_add"):
         return 0
     if combine == "mul":
         return 1

@@ -141,6 +141,8 @@ def _logaddexp(a: np.ndarray) -> np.ndarray:
 
 INF = float("inf")
 cumsum_p = _declare("cumsum", lambda a: np.cumsum(a, 0, dtype=a.dtype), 0, _sum_vjp, "add")
+# Sums that are rounded at each step, where cumsum's are accumulated in double precision: tokens are drawn by them.
+rounded_cumsum_p = _declare("rounded_cumsum", lambda a: np.cumsum(a, 0, dtype=a.dtype), 0, _sum_vjp, "rounded_add")
 cumprod_p = _declare("cumprod", lambda a: np.cumprod(a, 0, dtype=a.dtype), 1, _prod_vjp, "mul")
 cummax_p = _declare("cummax", lambda a: np.maximum.accumulate(a, axis=0), -INF, _extremum_vjp, "max")
 cummin_p = _declare("cummin", lambda a: np.minimum.accumulate(a, axis=0), INF, _extremum_vjp, "min")
