@@ -117,6 +117,24 @@ def test_an_npy_file_is_read_when_it_is_used(tmp_path, use):
     np.testing.assert_array_equal(x, np.arange(100_000))
 
 
+def test_a_result_is_written_over_what_was_read_for_it(tmp_path):
+    path = str(tmp_path / "x.npy")
+    oracle.save(path, oracle.arange(100_000.0))
+    mx.synchronize()
+    before = mx.get_active_memory()
+    mx.reset_peak_memory()
+    y = mx.load(path) * 2
+    mx.eval(y)
+    assert mx.get_peak_memory() - before < 1.2 * y.nbytes
+    x = mx.load(path)
+    y = x * 2
+    mx.eval(y)
+    np.testing.assert_array_equal(y, 2 * np.arange(100_000))
+    np.testing.assert_array_equal(x, np.arange(100_000))
+    del x, y
+    assert mx.get_active_memory() == before
+
+
 @pytest.mark.parametrize("form", ("<f4", ">f4", ">i2", "?", "<c8", ">c16", "V2"))
 @pytest.mark.parametrize("order", "CF")
 def test_npy_files_of_other_forms(tmp_path, form, order):

@@ -18,7 +18,7 @@ from arrax.core.files.streams import CHUNK, nbytes, quoted, read_into
 from arrax.graph.dtypes import Dtype, bool_, uint8
 from arrax.graph.node import Node, Shape
 from arrax.runtime import executor
-from arrax.runtime.buffer import SLACK, Buffer, as_numpy, pool
+from arrax.runtime.buffer import SLACK, Buffer, as_numpy, pool, size_class
 
 Fill = Callable[[np.ndarray], None]
 FILES = 256  # that are held open at a time; more are read at once
@@ -30,7 +30,7 @@ class Deferred(Buffer):
     __slots__ = ("_blocks", "_fill", "_nbytes")
 
     def __init__(self, nbytes: int, fill: Fill) -> None:
-        self.capacity = 0
+        self.capacity = size_class(nbytes)  # a result may be written over it
         self.owner = None
         self._nbytes = nbytes
         self._fill: Fill | None = fill
@@ -46,6 +46,9 @@ class Deferred(Buffer):
             self._blocks.append(block)
             self._fill = None
         return self._blocks[0].ptr
+
+    def __del__(self) -> None:
+        """The block goes back by itself."""
 
 
 class _Descriptor:
