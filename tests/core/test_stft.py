@@ -176,3 +176,16 @@ def test_vmap() -> None:
     assert mx.allclose(mx.vmap(lambda a: mx.fft.stft(a, 16))(x), mx.fft.stft(x, 16), atol=1e-5)
     z = mx.fft.stft(x, 16)
     assert mx.allclose(mx.vmap(lambda a: mx.fft.istft(a, 16))(z), mx.fft.istft(z, 16), atol=1e-5)
+
+
+@pytest.mark.parametrize("window", ["none", "float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("signal", ["float16", "bfloat16", "float32", "float64"])
+def test_signals_and_windows_of_any_precision(signal: str, window: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "SMALL", 0)
+    x = mx.array(np.random.RandomState(0).randint(-8, 9, (2, 64)), dtype=getattr(mx, signal))
+    taper = None if window == "none" else (mx.arange(16) % 5 + 1).astype(getattr(mx, window))
+    back = mx.fft.istft(mx.fft.stft(x, 16, 4, window=taper), 16, 4, window=taper)
+    double = "float64" in (signal, window)
+    assert back.dtype == (mx.float64 if double else mx.float32)
+    accuracy = 1e-12 if double and window in ("none", "float64") else 1e-5
+    np.testing.assert_allclose(np.array(back), np.array(x.astype(mx.float64)), rtol=0, atol=8 * accuracy)

@@ -216,7 +216,8 @@ def istft(
     else:
         frames = bind(p.real_p, (fourier.fft(spectra, (2,), True, scale),))
     weights = _overlap_add(broadcast(_times(taper, taper), (1, count, n)), hop)
-    signal = p.div(_overlap_add(_times(frames, taper), hop), _at_least(weights))
+    signal = _overlap_add(_times(frames, taper), hop)
+    signal = p.div(signal, p.cast(_at_least(weights), signal.dtype))
     total, first = signal.shape[1], n // 2 if center else 0
     size = max(total - 2 * first if length is None else length, 0)
     known = max(min(size, total - first), 0)  # with a length, the end that was added for centering counts
