@@ -64,6 +64,8 @@ mx.logical_not(a)
 mx.isnan(a)
 mx.isinf(c)
 mx.isposinf(c)
+mx.isposinf(mx.array([complex(inf, 0), complex(inf, -0.0), complex(0, inf), complex(inf, 1), complex(inf, nan)]))
+mx.isneginf(mx.array([complex(-inf, 0), complex(0, -inf), complex(-inf, inf), complex(nan, -inf)]))
 mx.isfinite(c)
 mx.left_shift(b, b)
 b<<b

@@ -359,8 +359,8 @@ def true() -> Node:
     return constant(True, bool_)
 
 
-def _real_test(name: str, test: Callable[[Node], Node], doc: str) -> Unary:
-    """A test that only floating point numbers can pass; of complex numbers the parts are tested."""
+def _real_test(name: str, test: Callable[[Node], Node], doc: str, parts: bool = True) -> Unary:
+    """A test that only floating point numbers can pass; of complex numbers it does if one of the parts does."""
 
     def function(a: Any, stream: Any = None) -> Any:
         if stream is not None:
@@ -368,7 +368,7 @@ def _real_test(name: str, test: Callable[[Node], Node], doc: str) -> Unary:
         node = as_node(name, a)
         if node.dtype.category < FLOAT:
             return wrap(_everywhere(False, node))
-        if node.dtype.is_complex:
+        if parts and node.dtype.is_complex:
             real, imag = (test(bind(part, (node,))) for part in (p.real_p, p.imag_p))
             return wrap(p.bitwise_or(real, imag))
         return wrap(test(node))
@@ -395,10 +395,13 @@ def record_isfinite(x: Node) -> Node:
 isnan = _real_test("isnan", record_isnan, "Whether the element is NaN.")
 isinf = _real_test("isinf", record_isinf, "Whether the element is plus or minus infinity.")
 isposinf = _real_test(
-    "isposinf", lambda x: p.equal(x, constant(_math.inf, x.dtype)), "Whether the element is infinity."
+    "isposinf", lambda x: p.equal(x, constant(_math.inf, x.dtype)), "Whether the element is infinity.", parts=False
 )
 isneginf = _real_test(
-    "isneginf", lambda x: p.equal(x, constant(-_math.inf, x.dtype)), "Whether the element is minus infinity."
+    "isneginf",
+    lambda x: p.equal(x, constant(-_math.inf, x.dtype)),
+    "Whether the element is minus infinity.",
+    parts=False,
 )
 
 
