@@ -179,12 +179,6 @@ def test_zeros_of_both_signs_are_different_constants() -> None:
     assert [f(mx.array(1.0), k).item() for k in (0.0, -0.0, 0.0)] == [float("inf"), float("-inf"), float("inf")]
 
 
-def test_shapeless_is_right_for_all_shapes() -> None:
-    f = mx.compile(lambda a: a.reshape(a.shape[0], -1) * a.shape[0], shapeless=True)
-    for shape in ((2, 3), (4, 3), (2, 6)):
-        assert f(mx.ones(shape)).tolist() == (mx.ones(shape) * shape[0]).tolist()
-
-
 def test_containers_stay_the_same_objects() -> None:
     state = [{"a": mx.array(1.0)}, [mx.array(2.0)], (mx.array(3.0), "s")]
     first, second = state[0], state[1]

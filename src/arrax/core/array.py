@@ -20,6 +20,7 @@ from arrax.graph.dtypes import Dtype, bfloat16, bool_, dtype_named, float32, int
 from arrax.graph.handle import Handle, register_class, wrap
 from arrax.graph.node import Node
 from arrax.graph.primitive import Primitive
+from arrax.graph.symbol import active, concrete, shown
 from arrax.prims import pointwise as p
 from arrax.prims.leaf import const
 from arrax.prims.pointwise import cast
@@ -69,7 +70,7 @@ def _operators(
             if dtype is not b.dtype:
                 dtype = promote(dtype, b.dtype)
                 a, b = cast(a, dtype), cast(b, dtype)
-            elif prim is not None and a.shape == b.shape and dtype.category >= lowest:
+            elif prim is not None and dtype.category >= lowest and not active.traces and a.shape == b.shape:
                 out._node = Node(prim, (a, b), (), a.shape, result or dtype)
                 return out
             out._node = record(a, b)
@@ -139,7 +140,7 @@ class array(Handle):
     @property
     def shape(self) -> tuple[int, ...]:
         """The size of each axis."""
-        return self._node.shape
+        return shown(self._node.shape) if active.traces else self._node.shape
 
     @property
     def dtype(self) -> Dtype:
@@ -154,7 +155,7 @@ class array(Handle):
     @property
     def size(self) -> int:
         """The number of elements."""
-        return self._node.size
+        return shown(self._node.size) if active.traces else self._node.size
 
     @property
     def itemsize(self) -> int:
@@ -164,7 +165,8 @@ class array(Handle):
     @property
     def nbytes(self) -> int:
         """Bytes of all elements."""
-        return self._node.size * self._node.dtype.size
+        size = self._node.size * self._node.dtype.size
+        return shown(size) if active.traces else size
 
     @property
     def T(self) -> array:
@@ -259,7 +261,7 @@ class array(Handle):
     def __len__(self) -> int:
         if not self._node.shape:
             raise TypeError("[len] expected at least one dimension, got a scalar array: reshape it to (1,)")
-        return self._node.shape[0]
+        return concrete(self._node.shape[0])
 
     def __iter__(self) -> Iterator[array]:
         if not self._node.shape:

@@ -8,6 +8,7 @@ from typing import Any
 
 from arrax.graph.errors import AxisError, SizeError
 from arrax.graph.node import Shape
+from arrax.graph.symbol import index
 
 LARGEST = 2**31 - 1  # elements along one axis: positions are int32
 
@@ -52,7 +53,7 @@ def normalize_axes(op: str, axis: int | Sequence[int] | None, ndim: int) -> tupl
 def as_shape(op: str, shape: Any) -> Shape:
     """A shape from an integer or a sequence of integers; raises ValueError for negative sizes."""
     try:
-        result = tuple(map(operator.index, shape)) if isinstance(shape, list | tuple) else (operator.index(shape),)
+        result = tuple(map(index, shape)) if isinstance(shape, list | tuple) else (index(shape),)
     except TypeError:
         raise TypeError(f"[{op}] expected a shape of integers, got {shape!r}: pass a tuple of ints") from None
     for n in result:
@@ -64,6 +65,6 @@ def as_shape(op: str, shape: Any) -> Shape:
 def as_ints(op: str, values: Any, what: str) -> tuple[int, ...]:
     """Integers from one integer or a sequence of them."""
     try:
-        return tuple(map(operator.index, values)) if isinstance(values, list | tuple) else (operator.index(values),)
+        return tuple(map(index, values)) if isinstance(values, list | tuple) else (index(values),)
     except TypeError:
         raise TypeError(f"[{op}] expected integers as {what}, got {values!r}: pass ints") from None

@@ -29,6 +29,7 @@ from arrax.graph.dtypes import bool_, float32, int32
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import broadcast_shapes
+from arrax.graph.symbol import Symbol
 from arrax.graph.template import needed
 from arrax.prims import gather
 from arrax.prims import pointwise as p
@@ -156,6 +157,8 @@ def _check(positions: np.ndarray, n: int) -> Node:
 def _slice_bounds(entry: slice, n: int) -> tuple[int, int, int]:
     """First position, step and length."""
     try:
+        if isinstance(n, Symbol):
+            return _symbolic_bounds(entry, n)
         for bound in (entry.start, entry.stop, entry.step):
             if bound is not None and not INT_MIN <= operator.index(bound) <= INT_MAX:
                 raise OverflowError
@@ -167,6 +170,26 @@ def _slice_bounds(entry: slice, n: int) -> tuple[int, int, int]:
     except ValueError:
         raise ValueError("[index] expected a step other than 0, got 0: leave it out") from None
     length = len(range(start, stop, step))
+    return (start if length else 0), step, length
+
+
+def _symbolic_bounds(entry: slice, n: Any) -> tuple[Any, int, Any]:
+    """The same for a size that may differ; what is compared here stays true, or the function is traced again."""
+    step = 1 if entry.step is None else operator.index(entry.step)
+    if not step:
+        raise ValueError
+
+    def bound(value: Any, default: Any, low: Any, high: Any) -> Any:
+        if value is None:
+            return default
+        value = operator.index(value)
+        return max(value + n, low) if value < 0 else min(value, high)
+
+    if step > 0:
+        start, stop = bound(entry.start, 0, 0, n), bound(entry.stop, n, 0, n)
+    else:
+        start, stop = bound(entry.start, n - 1, -1, n - 1), bound(entry.stop, -1, -1, n - 1)
+    length = max((stop - start + step - (1 if step > 0 else -1)) // step, 0)
     return (start if length else 0), step, length
 
 

@@ -29,6 +29,7 @@ from typing import Any
 
 from arrax.graph.dtypes import Dtype
 from arrax.graph.node import Node, Shape
+from arrax.graph.symbol import active, broadcast
 
 KINDS = (
     "leaf", "source", "pointwise", "view", "gather", "reduce", "contract", "scan", "update", "scatter", "opaque",
@@ -131,6 +132,9 @@ def broadcast_shapes(op: str, *shapes: Shape) -> Shape:
     """The common shape of operands that broadcast against each other, aligned at their last axes."""
     result = shapes[0]
     for shape in shapes[1:]:
+        if active.traces:
+            result = _broadcast_symbols(op, result, shape)
+            continue
         if shape == result:
             continue
         a, b = (result, shape) if len(result) >= len(shape) else (shape, result)
@@ -145,3 +149,13 @@ def broadcast_shapes(op: str, *shapes: Shape) -> Shape:
             merged[skip + i] = n
         result = tuple(merged)
     return result
+
+
+def _broadcast_symbols(op: str, a: Shape, b: Shape) -> Shape:
+    """The same of two shapes with symbols in them, which are not looked at."""
+    a, b = (a, b) if len(a) >= len(b) else (b, a)
+    skip = len(a) - len(b)
+    try:
+        return (*a[:skip], *map(broadcast, a[skip:], b))
+    except ValueError:
+        raise ValueError(f"[{op}] expected shapes that broadcast, got {list(a)} and {list(b)}") from None

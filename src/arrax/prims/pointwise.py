@@ -16,6 +16,7 @@ import numpy as np
 from arrax.graph.dtypes import Dtype, bool_, float16, float32, float64, int32, integers_of, real_of, to_complex, uint32
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import NONDIFF, Primitive, bind, broadcast_shapes, register
+from arrax.graph.symbol import active
 from arrax.prims import complex as complex_
 from arrax.prims.complex import by_kind
 from arrax.prims.leaf import constant
@@ -89,7 +90,8 @@ def binary(prim: Primitive, result: Dtype | None = None) -> Callable[[Node, Node
     name = prim.name
 
     def record(a: Node, b: Node) -> Node:
-        shape = a.shape if a.shape == b.shape else broadcast_shapes(name, a.shape, b.shape)
+        equal = not active.traces and a.shape == b.shape
+        shape = a.shape if equal else broadcast_shapes(name, a.shape, b.shape)
         return Node(prim, (a, b), (), shape, result or a.dtype)
 
     record.__name__ = prim.name

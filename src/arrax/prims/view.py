@@ -14,6 +14,7 @@ import numpy as np
 from arrax.graph.dtypes import Dtype
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import Primitive, register
+from arrax.graph.symbol import same
 from arrax.prims.leaf import constant
 
 
@@ -81,7 +82,7 @@ reshape_p = register(
 
 
 def reshape(a: Node, shape: Shape) -> Node:
-    return a if a.shape == shape else Node(reshape_p, (a,), (shape,), shape, a.dtype)
+    return a if same(a.shape, shape) else Node(reshape_p, (a,), (shape,), shape, a.dtype)
 
 
 # --- transpose --------------------------------------------------------------------------------------------------------
@@ -156,7 +157,7 @@ broadcast_p = register(
 
 
 def broadcast(a: Node, shape: Shape) -> Node:
-    return a if a.shape == shape else Node(broadcast_p, (a,), (shape,), shape, a.dtype)
+    return a if same(a.shape, shape) else Node(broadcast_p, (a,), (shape,), shape, a.dtype)
 
 
 # --- slices -----------------------------------------------------------------------------------------------------------

@@ -8,15 +8,19 @@ from typing import Any
 
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node
+from arrax.graph.symbol import Symbols
 from arrax.graph.template import Template, needed, resolve
 from arrax.prims.call import call
+from arrax.prims.leaf import placeholder
 from arrax.runtime.executor import tracing
 from arrax.transforms import trees
+from arrax.transforms.family import Family
 from arrax.transforms.snapshot import Snapshot
-from arrax.transforms.tracing import Trace, named_like, unknown
+from arrax.transforms.tracing import Trace, named_like
 
 _CONTAINERS = (dict, list, tuple)
-ENTRIES = 64  # traces that a compiled function keeps
+ENTRIES = 64  # kinds of arguments of which a compiled function keeps traces
+TRACES = 8  # of one kind
 
 
 class _Switch:
@@ -38,15 +42,17 @@ class _Entry:
 
     Attributes:
         template: the recorded graph; its outputs are the arrays of the result, then those of the captured outputs.
+        family: what makes the template for the arguments' sizes, if it was traced for any; then there is no template.
         result: the structure of the result.
         state: the structure of the captured outputs.
         count: how many arrays the result has.
     """
 
-    __slots__ = ("count", "result", "state", "template")
+    __slots__ = ("count", "family", "result", "state", "template")
 
-    def __init__(self, template: Template, result: Any, state: Any, count: int) -> None:
+    def __init__(self, template: Template | None, family: Family | None, result: Any, state: Any, count: int) -> None:
         self.template = template
+        self.family = family
         self.result = result
         self.state = state
         self.count = count
@@ -65,8 +71,10 @@ def compile(
         fun: takes arrays, constants (numbers, strings, None) or trees of them.
         inputs: lists and dicts of arrays that ``fun`` reads besides its arguments; read anew at every call.
         outputs: lists and dicts of arrays that ``fun`` updates; every call writes the new arrays into them.
-        shapeless: allowed to use one trace for all shapes. Machine code is shared between shapes in any case, so that
-            a new shape only costs a trace.
+        shapeless: use one trace for all sizes of the arguments. Sizes that ``fun`` itself asks for (``x.shape``) are
+            constants then, those of the first trace; arrays have the sizes that follow from the arguments. Where the
+            library would have recorded something else for other sizes, ``fun`` is traced again. Machine code is
+            shared between sizes in any case.
 
     Raises:
         TypeError: if ``fun`` is no function.
@@ -79,7 +87,7 @@ def compile(
     """
     if not callable(fun):
         raise TypeError(f"[compile] expected a function, got {type(fun).__name__}")
-    entries: dict[tuple, _Entry] = {}
+    entries: dict[tuple, tuple[_Entry, ...]] = {}
 
     def compiled(*args: Any, **kwargs: Any) -> Any:
         # Under another transform there is nothing to win: what it records will be compiled as a whole.
@@ -93,24 +101,29 @@ def compile(
             _describe(kwargs, nodes, key)
         if inputs is not None:
             _describe_state(inputs, nodes, key, set())
+        if shapeless:
+            shapes = {id(n.shape) for n in nodes}
+            key = [len(part) if id(part) in shapes else part for part in key]
         signature = tuple(key)
-        entry = entries.pop(signature, None)
-        if entry is not None:
-            entries[signature] = entry
-            return _called(entry, nodes, outputs)
+        known = entries.pop(signature, ())
+        for entry in known:
+            template = entry.family.template(nodes) if entry.family else entry.template
+            if template is not None:
+                entries[signature] = known
+                return _called(entry, template, nodes, outputs)
         with Snapshot(inputs, outputs, fun=fun):
-            entry = _trace(fun, args, kwargs, inputs, outputs, nodes)
+            entry, template = _trace(fun, args, kwargs, inputs, outputs, nodes, shapeless)
             while len(entries) >= ENTRIES:
                 entries.pop(next(iter(entries)), None)
-            entries[signature] = entry
-            return _called(entry, nodes, outputs)
+            entries[signature] = (*known[1 - TRACES :], entry)
+            return _called(entry, template, nodes, outputs)
 
     return named_like(fun, compiled)
 
 
-def _called(entry: _Entry, nodes: list[Node], outputs: Any) -> Any:
+def _called(entry: _Entry, template: Template, nodes: list[Node], outputs: Any) -> Any:
     """The result of a call; what it does to the captured outputs is done."""
-    results = call(entry.template, tuple(nodes))
+    results = call(template, tuple(nodes))
     if entry.state is not None:
         trees.write(outputs, entry.state, map(wrap, results[entry.count :]))
     if entry.result is trees.LEAF:
@@ -167,25 +180,36 @@ def _describe_state(tree: Any, nodes: list[Node], key: list[Any], seen: set[int]
                 _describe_state(item, nodes, key, seen)
 
 
-def _trace(fun: Callable[..., Any], args: tuple, kwargs: dict, inputs: Any, outputs: Any, nodes: list[Node]) -> _Entry:
-    placeholders = [unknown(n) for n in nodes]
-    supply = map(wrap, placeholders)
-    found: list[Handle] = []
-    with Trace():
-        args, kwargs = trees.rebuild(lambda _: next(supply), (args, kwargs), keep_classes=True)
-        captured = trees.Substitution(lambda _: next(supply))
-        try:
-            captured.replace(inputs)
-            result = trees.structure(fun(*args, **kwargs), found)
-            count = len(found)
-            state = None if outputs is None else trees.structure(outputs, found)
-        finally:
-            captured.undo()
-    outputs = [a._node for a in found]
+def _trace(
+    fun: Callable[..., Any], args: tuple, kwargs: dict, inputs: Any, outputs: Any, nodes: list[Node], shapeless: bool
+) -> tuple[_Entry, Template]:
+    """A new trace, and the template of these arguments."""
+    with Symbols([n.shape for n in nodes] if shapeless else []) as symbols:
+        shapes: list[Any] = symbols.shapes if shapeless else [n.shape for n in nodes]
+        placeholders = [Node(placeholder, (), (), s, n.dtype) for s, n in zip(shapes, nodes, strict=True)]
+        supply = map(wrap, placeholders)
+        found: list[Handle] = []
+        with Trace():
+            args, kwargs = trees.rebuild(lambda _: next(supply), (args, kwargs), keep_classes=True)
+            captured = trees.Substitution(lambda _: next(supply))
+            try:
+                captured.replace(inputs)
+                result = trees.structure(fun(*args, **kwargs), found)
+                count = len(found)
+                state = None if outputs is None else trees.structure(outputs, found)
+            finally:
+                captured.undo()
+    results = [a._node for a in found]
     arguments = {id(n) for n in nodes}
-    if any(id(n) in arguments for n in needed([resolve(n) for n in outputs])):
+    if any(id(n) in arguments for n in needed([resolve(n) for n in results])):
         raise ValueError(
             "[compile] Attempting to compile a function with uncaptured inputs is not allowed. "
             "It uses an array that is also one of its arguments: use the argument, or capture the array by inputs"
         )
-    return _Entry(Template(placeholders, outputs), result, state, count)
+    if not shapeless:
+        template = Template(placeholders, results)
+        return _Entry(template, None, result, state, count), template
+    family = Family(symbols, placeholders, results)
+    first = family.template(nodes)
+    assert first is not None  # the guards hold for the sizes of the trace
+    return _Entry(None, family, result, state, count), first

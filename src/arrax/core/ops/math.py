@@ -21,6 +21,7 @@ from arrax.graph.dtypes import (
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node
 from arrax.graph.primitive import Primitive, bind, broadcast_shapes
+from arrax.graph.symbol import active
 from arrax.prims import pointwise as p
 from arrax.prims.leaf import const, constant
 from arrax.prims.pointwise import cast
@@ -119,7 +120,8 @@ def binary(prim: Primitive, name: str, result: Dtype | None = None) -> Recorder:
     """Records a primitive with two inputs of one type."""
 
     def record(a: Node, b: Node) -> Node:
-        shape = a.shape if a.shape == b.shape else broadcast_shapes(name, a.shape, b.shape)
+        equal = not active.traces and a.shape == b.shape
+        shape = a.shape if equal else broadcast_shapes(name, a.shape, b.shape)
         return Node(prim, (a, b), (), shape, result or a.dtype)
 
     return record

@@ -18,6 +18,7 @@ from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import bind
 from arrax.graph.primitive import broadcast_shapes as _common_shape
+from arrax.graph.symbol import same
 from arrax.prims import gather, opaque
 from arrax.prims import pointwise as p
 from arrax.prims import view as v
@@ -108,7 +109,7 @@ def record_reshape(node: Node, shape: Any) -> Node:
                 f"[reshape] expected a shape of {size} elements, got {list(sizes)} for {list(node.shape)}: change it"
             )
         sizes = tuple(size // known if n == -1 else n for n in sizes)
-    if sizes == node.shape:
+    if same(sizes, node.shape):
         return node
     if _math.prod(sizes) != node.size or any(n < 0 for n in sizes):
         raise ValueError(
@@ -305,7 +306,7 @@ def flip(a: array, /, axis: Ints | None = None, *, stream: Any = None) -> array:
 
 # --- broadcasting -----------------------------------------------------------------------------------------------------
 def record_broadcast(op: str, node: Node, shape: Shape) -> Node:
-    if node.shape == shape:
+    if same(node.shape, shape):
         return node
     if _common_shape(op, node.shape, shape) != shape:
         raise ValueError(
