@@ -23,7 +23,7 @@ def _infer(inputs: tuple[Node, ...], params: tuple) -> tuple[Shape, Dtype]:
         )
     batch = broadcast_shapes("matmul", a.shape[:-2], b.shape[:-2])
     sizes = (a.shape[-2], b.shape[-1], a.shape[-1])
-    if max(sizes) >= 2**31 and 1 not in sizes[:2]:
+    if any(n >= 2**31 for n in sizes) and 1 not in sizes[:2]:
         raise ValueError(
             f"[matmul] expected matrices of fewer than 2**31 rows and columns, got {sizes[0]} by {sizes[2]} and "
             f"{sizes[2]} by {sizes[1]}: take them in parts"
