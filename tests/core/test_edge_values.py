@@ -115,3 +115,14 @@ def test_remainder_is_exact(dtype):
         want = numpy(mx.array(want).astype(mx.bfloat16))
     np.testing.assert_array_equal(numpy(a % b), want)
     np.testing.assert_array_equal(numpy(mx.divmod(a, b)[1]), want)
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_floor_divide_is_that_of_mlx(dtype):
+    """In half precision the quotient is rounded before it is rounded down."""
+    rng = np.random.default_rng(0)
+    pairs = rng.normal(size=(2, 2000)) * [[100], [1]]
+    (a, theirs), (b, divisors) = (both(row, dtype) for row in pairs)
+    np.testing.assert_array_equal(numpy(a // b), numpy(theirs // divisors))
+    np.testing.assert_array_equal(numpy(mx.divmod(a, b)[0]), numpy(theirs // divisors))
+    np.testing.assert_array_equal(numpy(a % b), numpy(theirs % divisors))

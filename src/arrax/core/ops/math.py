@@ -168,7 +168,10 @@ _SHORTCUTS = {2: p.square_p, 0.5: p.sqrt_p}  # exponents with a primitive of the
 
 def record_floor_divide(a: Node, b: Node) -> Node:
     # complex numbers have no order to round in: their quotient stays as it is
-    return record_divide(a, b) if a.dtype.is_complex else _floor_divide(a, b)
+    if a.dtype.is_complex:
+        return record_divide(a, b)
+    # half precision rounds the quotient before, as any other
+    return p.floor(record_divide(a, b)) if a.dtype.compute is not a.dtype else _floor_divide(a, b)
 
 
 def record_remainder(a: Node, b: Node) -> Node:
