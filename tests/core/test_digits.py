@@ -83,3 +83,33 @@ def test_integers_of_64_bits(value, path):
         assert (result.dtype, result.flatten()[0].item()) == (dtype, value), name
     assert mx.array(value).dtype == mx.array([value]).dtype == dtype
     assert mx.array([value]).tolist() == [value]
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "uint32", "int64"])
+def test_integers_that_do_not_fit_are_refused(dtype):
+    limits = np.iinfo(dtype)
+    for value in (limits.max + 1, limits.min - 1, 2**70):
+        for name in (
+            "index",
+            "slice",
+            "mask",
+            "at positions",
+            "pad",
+            "where",
+            "clip",
+            "full",
+            "full_like",
+            "sum",
+            "append",
+        ):
+            with pytest.raises(ValueError, match="expected an integer"):
+                stored(value)[name](mx.ones(3, dtype=getattr(mx, dtype)))
+    with pytest.raises(ValueError, match="of 1329 bits"):
+        mx.ones(3) + 10**400
+
+
+def test_negative_integers_wrap_in_uint64(path):
+    """As in MLX, which refuses them in smaller types."""
+    for name in ("index", "mask", "at positions", "pad", "where", "full", "full_like", "array", "list", "product"):
+        assert stored(-3)[name](mx.ones(3, dtype=mx.uint64)).flatten()[0].item() == 2**64 - 3, name
+    assert (mx.array([2**64 - 1], dtype=mx.uint64) == -1).item()

@@ -36,10 +36,10 @@ def _weak(dtype: Dtype, other: Any) -> Node | None:
     kind = type(other)
     if kind is float:
         return Node(const, (), (other,), (), dtype) if dtype.category == _FLOAT else None
-    if kind is int:
+    if kind is int and INT_MIN <= other <= INT_MAX:
         if dtype.category == _FLOAT:
             return Node(const, (), (float(other),), (), dtype)
-        if dtype is int32 and INT_MIN <= other <= INT_MAX:
+        if dtype is int32:
             return Node(const, (), (other,), (), dtype)
     return None
 

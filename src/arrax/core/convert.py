@@ -58,11 +58,18 @@ def scalar_kind(value: Any) -> type | None:
 
 
 def scalar_node(value: Any, kind: type, dtype: Dtype) -> Node:
-    """A scalar that must fit the type; raises ValueError where an integer does not."""
+    """A scalar that must fit the type; raises ValueError where an integer does not. Negative ones wrap in uint64."""
     if kind is int:
         limits = _LIMITS.get(dtype)
         if limits is None:
-            return constant(complex(value) if dtype.is_complex else float(value), dtype)
+            try:
+                return constant(complex(value) if dtype.is_complex else float(value), dtype)
+            except OverflowError:
+                raise ValueError(
+                    f"[convert] expected an integer that fits {dtype.name}, got one of {value.bit_length()} bits"
+                ) from None
+        if dtype is uint64 and -(2**63) <= value < 0:
+            value += 2**64
         if not limits.min <= value <= limits.max:
             raise ValueError(f"[convert] expected an integer that fits {dtype.name}, got {value}: use a wider array")
         return constant(int(value), dtype)
@@ -165,13 +172,16 @@ def as_node(op: str, value: Any) -> Node:
 
 
 def typed_node(op: str, value: Any, dtype: Dtype) -> Node:
-    """An array or a scalar in a given type; double precision and integers take all digits that a number has."""
+    """An array or a scalar in a given type; double precision and integers take all digits that a number has.
+
+    Raises ValueError where an integer does not fit an integer type.
+    """
     if isinstance(value, Handle):
         return cast(value._node, dtype)
     kind, double = scalar_kind(value), dtype in (float64, complex128)
     if kind is None:
         return cast(_foreign_node(op, value, dtype if double else None), dtype)
-    if kind is int and dtype.is_integer and _LIMITS[dtype].min <= value <= _LIMITS[dtype].max:
+    if kind is int and dtype.is_integer:
         return scalar_node(value, kind, dtype)
     own = default_dtype(value, kind)
     if double and own.category <= dtype.category:

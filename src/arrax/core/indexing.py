@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from arrax.core.convert import INT_MAX, INT_MIN, list_node, scalar_kind, scalar_node, typed_node, values
+from arrax.core.convert import INT_MAX, INT_MIN, list_node, typed_node, values
 from arrax.core.ops.indexed import check_axis, position
 from arrax.core.ops.shape import record_broadcast
 from arrax.graph.dtypes import bool_, float32, int32
@@ -360,8 +360,6 @@ def _value(value: Any, like: Node) -> Node:
         raise error(
             f"[index] expected an array or a scalar to assign, got {type(value).__name__}: convert it with mx.array"
         )
-    if like.dtype.is_integer and scalar_kind(value) is int:
-        return scalar_node(value, int, like.dtype)
     return typed_node("index", value, like.dtype)
 
 

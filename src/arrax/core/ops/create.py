@@ -19,6 +19,7 @@ from arrax.core.convert import (
     new_node,
     numpy_node,
     scalar_kind,
+    typed_node,
 )
 from arrax.core.device import check_device, check_stream
 from arrax.core.ops.shape import record_broadcast
@@ -79,11 +80,7 @@ def full(
     check_device("full", device)
     sizes = as_shape("full", shape)
     value = fill_value if vals is None else vals
-    if dtype is not None and scalar_kind(value) is not None:
-        node = new_node(value, dtype)  # with all the digits that the type has
-    else:
-        node = as_node("full", value)
-        node = node if dtype is None else cast(node, dtype)
+    node = as_node("full", value) if dtype is None else typed_node("full", value, dtype)
     return wrap(record_broadcast("full", node, sizes))
 
 
@@ -194,7 +191,7 @@ def arange(*args: Any, device: Any = None, stream: Any = None, **named: Any) -> 
     kinds = [scalar_kind(x) for x in (start, stop, step)]
     if any(kind not in (bool, int, float) for kind in kinds):
         raise TypeError(f"[arange] expected Python numbers, got {start!r}, {stop!r} and {step!r}: use item")
-    if bool in kinds or dtype is bool_:
+    if (bool in kinds and dtype is None) or dtype is bool_:
         raise ValueError("[arange] expected integers or floats, got bool: pass numbers")
     if dtype is None:
         dtype = int32
@@ -214,7 +211,7 @@ def arange(*args: Any, device: Any = None, stream: Any = None, **named: Any) -> 
         step = 1  # it is not taken
     if dtype.is_integer:
         # as in the other libraries, start and step are cut off where the type cannot hold them
-        start, step = int(start), int(step) if not isinstance(step, float) else int(start + step) - int(start)
+        start, step = int(start), int(start + step) - int(start)
     return wrap(_progression(n, start, step, dtype))
 
 
