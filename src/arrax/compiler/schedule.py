@@ -20,6 +20,7 @@ from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import EXPENSIVE
 
 MAX_COST = 4000  # machine operations per element in one kernel
+MAX_WRITTEN_OUT = 200  # machine operations for the elements of a short reduction that is stored
 MAX_LOOPS = 8  # loops over the columns, one after the other, in one kernel
 MAX_REPEATS = 2  # of these loops in which one expensive value is computed
 MAX_TERMS = 24  # of a coordinate
@@ -410,9 +411,9 @@ class Scheduler:
         if self._accumulates(node):
             self._contract(position, self.position[id(node.inputs[0])])
             return
-        if not must and self._is_handful(position):
+        if self._is_handful(position, must):
             self.unrolled.add(position)
-            self._inline(position)
+            (self._store if must else self._inline)(position)
             return
         for number, places in self.demand[position].items():
             group = self.groups[number]
@@ -434,19 +435,23 @@ class Scheduler:
         self._root(position, group, coords)
         self._propagate(position, group, coords)
 
-    def _is_handful(self, position: int) -> bool:
-        """Whether a reduction of a few elements is wanted once for each result: its loop is written out."""
+    def _is_handful(self, position: int, must: bool) -> bool:
+        """Whether a reduction of a few elements is stored, or wanted once for each result: its loop is written out."""
         node, demand = self.order[position], self.demand[position]
         count = math.prod(node.inputs[0].shape[i] for i in node.params[0])
-        if node.prim.lower not in ("add", "mul", "max", "min") or not 1 < count <= TINY or len(demand) != 1:
+        if node.prim.lower not in ("add", "mul", "max", "min") or not 1 < count <= TINY:
+            return False
+        cost = self.weight[self.position[id(node.inputs[0])]][0]
+        if must:
+            return count * cost <= MAX_WRITTEN_OUT
+        if len(demand) != 1:
             return False
         ((number, places),) = demand.items()
         group = self.groups[number]
-        if group.kind != "loop" or len(places) != 1:
+        if group.kind != "loop" or not (len(places) == 1 or self._are_apart(places)):
             return False
         inside = {v for c in places[0] for v in self._variables(c)}
-        cost = self.weight[self.position[id(node.inputs[0])]][0]
-        return len(inside) == len(group.dims) and group.cost + count * cost <= MAX_COST
+        return len(inside) == len(group.dims) and group.cost + len(places) * count * cost <= MAX_COST
 
     def _scan(self, position: int) -> None:
         node = self.order[position]

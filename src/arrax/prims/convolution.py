@@ -13,6 +13,7 @@ from arrax.graph.dtypes import float32, float64
 from arrax.graph.node import Node, Shape
 from arrax.prims.call import Rules, custom
 from arrax.prims.contract import matmul, swap_last
+from arrax.prims.opaque import barrier
 from arrax.prims.pointwise import add, cast, mul
 from arrax.prims.reduce import contraction_p, reduce
 from arrax.prims.view import broadcast, flip, move_axis, reshape, transpose
@@ -132,8 +133,11 @@ def _correlate(x: Node, w: Node, at: Windows) -> Node:
         y = matmul(reshape(x, (x.size // depth, depth)), transpose(reshape(w, (filters, depth)), (1, 0)))
         return reshape(y, result)
     if _is_channelwise(w.shape, at):
-        weight = transpose(reshape(w, (filters, window)), (1, 0))
-        return reshape(reduce(contraction_p, mul(_channelwise(x, w.shape, at), weight), (1,)), result)
+        weight = barrier(move_axis(reshape(w, w.shape[:-1]), 0, len(kernel)))  # channels side by side, as in the input
+        y = mul(_channelwise(x, w.shape, at), weight)
+        for _ in kernel:  # each axis of the window by itself: short sums are written out, and nothing is divided
+            y = reshape(reduce(contraction_p, y, (y.ndim - 2,)), (*y.shape[:-2], filters))
+        return y
     if row_length(x.shape[-1], tuple(kernel), at) < SHORT:
         weight = swap_last(reshape(w, (groups, filters // groups, window)))
         y = matmul(_whole(x, w.shape, at), weight)
@@ -152,8 +156,9 @@ def _contract(x: Node, g: Node, at: Windows, shape: Shape) -> Node:
         w = matmul(swap_last(reshape(g, (count, filters))), reshape(x, (count, depth)))
         return reshape(w, shape)
     if _is_channelwise(shape, at):
-        w = reduce(contraction_p, mul(_channelwise(x, shape, at), reshape(g, (count, 1, filters))), (0,))
-        return reshape(transpose(w, (2, 1, 0)), shape)
+        each = reshape(g, (*g.shape[:-1], *(1 for _ in kernel), filters))
+        w = reduce(contraction_p, mul(_channelwise(x, shape, at), each), tuple(range(g.ndim - 1)))
+        return reshape(move_axis(reshape(w, (*kernel, filters)), len(kernel), 0), shape)
     if row_length(x.shape[-1], tuple(kernel), at) < SHORT:
         each = reshape(g, (count, groups, filters // groups))
         w = matmul(swap_last(_whole(x, shape, at)), transpose(each, (1, 0, 2)))
@@ -179,5 +184,6 @@ def _whole(x: Node, shape: Shape, at: Windows) -> Node:
 
 
 def _channelwise(x: Node, shape: Shape, at: Windows) -> Node:
-    """Whole windows of single channels: (windows, elements of a window, channels)."""
-    return transpose(_whole(x, shape, at), (1, 2, 0))
+    """Whole windows of single channels: (batch, out..., kernel..., channels)."""
+    whole = patches(x, shape[1:-1], at)
+    return move_axis(reshape(whole, whole.shape[:-1]), 0, whole.ndim - 2)
