@@ -193,3 +193,38 @@ def test_symmetric_transforms() -> None:
         mx.fft.hfft(mx.array(x), norm="none")
     with pytest.raises(ValueError, match="floating point"):
         mx.fft.fftfreq(4, dtype=mx.int32)
+
+
+@pytest.mark.parametrize("k", [2**31 - 1, 2**31, -(2**31), 2**40, -(2**62), 2**70])
+def test_a_diagonal_that_is_far_away(k: int) -> None:
+    x = mx.ones((2, 3))
+    assert not mx.eye(2, 3, k=k).any() and not mx.linalg.diagonal(x, offset=k).size
+    below, above = (x, mx.zeros((2, 3))) if k > 0 else (mx.zeros((2, 3)), x)
+    assert mx.array_equal(mx.tril(x, k=k), below) and mx.array_equal(mx.triu(x, k=k), above)
+    assert mx.array_equal(mx.tri(2, 3, k), below)
+
+
+def test_both_names_of_an_argument() -> None:
+    x = mx.array([-1.0, 0.5, 2.0])
+    assert mx.clip(x, 0, 1).tolist() == mx.clip(x, min=0, max=1).tolist() == mx.clip(x, a_min=0, a_max=1).tolist()
+    assert mx.full((2,), vals=3).tolist() == mx.full((2,), fill_value=3).tolist() == mx.full((2,), 3).tolist()
+    assert mx.full_like(x, vals=3).tolist() == mx.full_like(x, fill_value=3).tolist() == [3.0] * 3
+    assert mx.arange(stop=3).tolist() == mx.arange(0, 3, 1, mx.int32).tolist() == mx.arange(3, None).tolist()
+    assert mx.arange(1, 3, mx.float16).dtype is mx.float16
+
+
+def test_from_dlpack_of_an_array_of_ours_makes_no_copy() -> None:
+    for dtype in (mx.float64, mx.complex128, mx.bfloat16):
+        x = mx.ones((2,), dtype=dtype)
+        assert mx.from_dlpack(x, copy=False).dtype is dtype and mx.all(mx.from_dlpack(x, copy=True) == x)
+
+
+def test_masks_that_do_not_fit() -> None:
+    x = mx.zeros((2, 3))
+    for mask in (mx.array([True]), mx.ones((2, 3, 1), dtype=mx.bool_), mx.ones((3,), dtype=mx.bool_)):
+        for error in (ValueError, IndexError):
+            with pytest.raises(error, match="expected a mask of shape"):
+                x[mask]
+            with pytest.raises(error, match="expected a mask of shape"):
+                x[mask] = 1.0
+    assert x[mx.zeros((2, 0), dtype=mx.bool_)].shape == (0,)

@@ -92,6 +92,10 @@ def _holds_arrays(values: list) -> bool:
     return any(isinstance(x, Handle) or (isinstance(x, list) and _holds_arrays(x)) for x in values)
 
 
+class MaskError(ValueError, IndexError):
+    """A mask that does not fit the array: an IndexError, as in the array API standard, and a ValueError, as in MLX."""
+
+
 def _is_mask(index: Node | np.ndarray) -> bool:
     return index.dtype == bool if isinstance(index, np.ndarray) else index.dtype is bool_
 
@@ -137,10 +141,11 @@ def _positions(mask: Node | np.ndarray, shape: Shape, axis: int) -> list[np.ndar
     """The positions of the True elements; evaluates the mask, as they decide the shape of the result."""
     if not mask.ndim:
         raise ValueError("[index] expected a mask with at least one axis, got a single boolean: use it alone")
-    if mask.shape != shape[axis : axis + mask.ndim]:
-        raise ValueError(
-            f"[index] expected a mask of shape {list(shape[axis : axis + mask.ndim])}, got {list(mask.shape)}: "
-            "index the axes that it fits"
+    wanted = shape[axis : axis + mask.ndim]
+    # as in NumPy, an axis without elements selects nothing from any
+    if len(wanted) < mask.ndim or any([m not in (n, 0) for m, n in zip(mask.shape, wanted, strict=True)]):
+        raise MaskError(
+            f"[index] expected a mask of shape {list(wanted)}, got {list(mask.shape)}: index the axes that it fits"
         )
     return list(np.nonzero(mask if isinstance(mask, np.ndarray) else values(mask)))
 
@@ -404,7 +409,7 @@ def _update(node: Node, index: Any, update: Node, how: str) -> Node:
 def _put_mask(node: Node, mask: Node, update: Node, how: str) -> Node:
     """An update of what a mask selects: one row for all, or the k-th for the k-th True; further ones are left over."""
     if mask.shape != node.shape[: mask.ndim]:
-        raise ValueError(
+        raise MaskError(
             f"[index] expected a mask of shape {list(node.shape[: mask.ndim])}, got {list(mask.shape)}: change it"
         )
     rest = node.shape[mask.ndim :]

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from arrax.core.axes import normalize_axis
 from arrax.core.convert import array_node, typed_node
 from arrax.core.device import check_stream
-from arrax.core.dtypes import finfo
+from arrax.core.dtypes import finfo, result_type
 from arrax.core.norms import matrix_norm, norm, vector_norm
-from arrax.core.ops.products import matmul, outer, tensordot, vecdot
+from arrax.core.ops import products
+from arrax.core.ops.products import matmul, outer, tensordot
 from arrax.core.ops.reductions import record_diagonal
 from arrax.core.ops.reductions import sum as _sum
 from arrax.core.ops.shape import matrix_transpose
@@ -51,6 +52,13 @@ __all__ = [
 ]  # fmt: skip
 
 _wrap: Callable[[Node], Any] = wrap
+
+
+class EigResult(NamedTuple):
+    """What ``eig`` returns."""
+
+    eigenvalues: array
+    eigenvectors: array
 
 
 class EighResult(NamedTuple):
@@ -165,6 +173,12 @@ def trace(a: array, /, *, offset: int = 0, dtype: Dtype | None = None, stream: A
     """The sums along the diagonals of the matrices in the last two axes, with the types of ``sum``."""
     check_stream("trace", stream)
     return _sum(diagonal(a, offset=offset), axis=-1, dtype=dtype)
+
+
+def vecdot(a: array, b: array, /, *, axis: int = -1, stream: Any = None) -> array:
+    """``mx.vecdot`` in the type in which both arrays meet, as the array API standard wants it of narrow integers."""
+    check_stream("vecdot", stream)
+    return products.vecdot(a, b, axis=axis).astype(result_type(a, b))
 
 
 # --- arguments of factorisations --------------------------------------------------------------------------------------
@@ -496,7 +510,7 @@ def eigvalsh(a: array, UPLO: str = "L", *, stream: Any = None) -> array:
     return _wrap(bind(factor.eigvalsh_p, (node,), (_lower("eigvalsh", UPLO),)))
 
 
-def eig(a: array, *, stream: Any = None) -> tuple[array, array]:
+def eig(a: array, *, stream: Any = None) -> EigResult:
     """The eigenvalues and the right eigenvectors, in columns, of square matrices.
 
     Both are complex64, or complex128 for float64 and complex128.
@@ -506,7 +520,7 @@ def eig(a: array, *, stream: Any = None) -> tuple[array, array]:
     """
     check_stream("eig", stream)
     w, v = factor.eig(_matrices("eig", a))
-    return _wrap(w), _wrap(v)
+    return EigResult(_wrap(w), _wrap(v))
 
 
 def eigvals(a: array, *, stream: Any = None) -> array:

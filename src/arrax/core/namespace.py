@@ -23,8 +23,8 @@ from arrax.graph.dtypes import (
     uint64,
 )
 
-API_VERSION = "2024.12"
-_VERSIONS = ("2021.12", "2022.12", "2023.12", API_VERSION)
+API_VERSION = "2025.12"
+_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", API_VERSION)
 _STANDARD = (bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float32, float64, complex64, complex128)
 
 

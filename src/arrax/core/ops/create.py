@@ -64,22 +64,22 @@ def ones(shape: Shape, dtype: Dtype | None = float32, *, device: Any = None, str
 
 def full(
     shape: Shape,
-    vals: Any = None,
+    fill_value: Any = None,
     dtype: Dtype | None = None,
     *,
-    fill_value: Any = None,
+    vals: Any = None,
     device: Any = None,
     stream: Any = None,
 ) -> array:
     """An array with one value everywhere, or with the values of an array that broadcasts to the shape.
 
-    ``fill_value`` is the array API standard's name of ``vals``.
+    ``vals`` is MLX's name of ``fill_value``, which is the array API standard's.
     """
     check_stream("full", stream)
     expect("full", Dtype | None, dtype=dtype)
     check_device("full", device)
     sizes = as_shape("full", shape)
-    value = fill_value if vals is None else vals
+    value = vals if fill_value is None else fill_value
     node = as_node("full", value) if dtype is None else typed_node("full", value, dtype)
     return wrap(record_broadcast("full", node, sizes))
 
@@ -108,10 +108,10 @@ def ones_like(a: array, /, dtype: Dtype | None = None, *, device: Any = None, st
 
 def full_like(
     a: array,
-    vals: Any = None,
+    fill_value: Any = None,
     dtype: Dtype | None = None,
     *,
-    fill_value: Any = None,
+    vals: Any = None,
     device: Any = None,
     stream: Any = None,
 ) -> array:
@@ -119,7 +119,7 @@ def full_like(
     check_stream("full_like", stream)
     expect("full_like", Dtype | None, dtype=dtype)
     node = array_node("full_like", a)
-    return full(node.shape, vals, dtype or node.dtype, fill_value=fill_value, device=device)
+    return full(node.shape, fill_value, dtype or node.dtype, vals=vals, device=device)
 
 
 def empty_like(a: array, /, dtype: Dtype | None = None, *, device: Any = None, stream: Any = None) -> array:
@@ -149,17 +149,26 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> a
     """An array with the elements of another library's one, handed over through DLPack; they are copied.
 
     Raises:
-        NeedsCopy: for ``copy=False``; a BufferError, as in the array API standard, and a ValueError, as in MLX.
+        NeedsCopy: for ``copy=False`` and an array of another library; a BufferError, as in the array API standard, and
+            a ValueError, as in MLX.
     """
     check_device("from_dlpack", device)
     if not hasattr(x, "__dlpack__"):
         raise TypeError(f"[from_dlpack] expected an array with __dlpack__, got {type(x).__name__}: use asarray")
-    if copy is False:
+    if copy is False and not isinstance(x, Handle):
         raise NeedsCopy("[from_dlpack] expected that a copy may be made, got copy=False: leave it out")
     return wrap(x._node if isinstance(x, Handle) else numpy_node(from_dlpack_numpy(x)))
 
 
-def arange(*args: Any, device: Any = None, stream: Any = None, **named: Any) -> array:
+def arange(
+    start: Any = None,
+    stop: Any = None,
+    step: Any = 1,
+    dtype: Dtype | None = None,
+    *,
+    device: Any = None,
+    stream: Any = None,
+) -> array:
     """``arange(stop)``, ``arange(start, stop)`` or ``arange(start, stop, step, dtype)``: numbers at even distances.
 
     The type is int32 (int64 where the bounds need it), or float32 where an argument is a float.
@@ -174,20 +183,14 @@ def arange(*args: Any, device: Any = None, stream: Any = None, **named: Any) -> 
     """
     check_stream("arange", stream)
     check_device("arange", device)
-    names = ("start", "stop", "step", "dtype")
-    if (len(args) == 1 and "stop" not in named) or (len(args) > 1 and args[1] is None and "stop" not in named):
-        given = dict(zip(("stop", "_", "step", "dtype"), args, strict=False))
-        given.pop("_", None)
-    elif len(args) == 3 and isinstance(args[2], Dtype):
-        given = dict(zip(("start", "stop", "dtype"), args, strict=True))
-    else:
-        given = dict(zip(names, args, strict=False))
-    given = {k: x for k, x in {**given, **named}.items() if x is not None}
-    dtype = given.pop("dtype", None)
+    if isinstance(step, Dtype) and dtype is None:
+        step, dtype = 1, step
+    if stop is None:  # one bound is the end
+        start, stop = 0, start
+    if stop is None:
+        raise TypeError("[arange] expected a stop, got none: pass a number")
+    start, step = 0 if start is None else start, 1 if step is None else step
     dtype = None if dtype is None else as_dtype("arange", dtype)
-    if len(args) > 4 or set(given) - set(names) or "stop" not in given:
-        raise TypeError(f"[arange] expected start, stop, step and dtype, got {args} and {sorted(named)}: pass a stop")
-    start, stop, step = given.get("start", 0), given["stop"], given.get("step", 1)
     kinds = [scalar_kind(x) for x in (start, stop, step)]
     if any(kind not in (bool, int, float) for kind in kinds):
         raise TypeError(f"[arange] expected Python numbers, got {start!r}, {stop!r} and {step!r}: use item")

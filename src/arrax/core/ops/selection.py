@@ -46,28 +46,28 @@ def where(
 def clip(
     a: array,
     /,
-    a_min: array | float | None = None,
-    a_max: array | float | None = None,
-    *,
     min: array | float | None = None,
     max: array | float | None = None,
+    *,
+    a_min: array | float | None = None,
+    a_max: array | float | None = None,
     stream: Any = None,
 ) -> array:
-    """Elements below ``a_min`` or above ``a_max`` replaced by those; a bound that is None bounds nothing.
+    """Elements below ``min`` or above ``max`` replaced by those; a bound that is None bounds nothing.
 
-    ``min`` and ``max`` are the array API standard's names of the bounds.
+    ``a_min`` and ``a_max`` are MLX's names of the bounds.
 
     >>> import arrax.core as mx
     >>> mx.clip(mx.array([-1.0, 0.5, 2.0]), 0, 1)
     array([0, 0.5, 1], dtype=float32)
     """
     check_stream("clip", stream)
-    a_min, a_max = min if a_min is None else a_min, max if a_max is None else a_max
+    low, high = a_min if min is None else min, a_max if max is None else max
     result = wrap(array_node("clip", a))
-    if a_min is not None:
-        result = maximum(result, a_min)
-    if a_max is not None:
-        result = minimum(result, a_max)
+    if low is not None:
+        result = maximum(result, low)
+    if high is not None:
+        result = minimum(result, high)
     return result
 
 

@@ -331,15 +331,13 @@ def broadcast_arrays(*arrays: array, stream: Any = None) -> list[array]:
 
 
 def broadcast_shapes(*shapes: Sequence[int]) -> tuple[int, ...]:
-    """The shape to which arrays of the given shapes broadcast.
+    """The shape to which arrays of the given shapes broadcast; that of a scalar array for none.
 
     >>> import arrax.core as mx
     >>> mx.broadcast_shapes((2, 1), (3,))
     (2, 3)
     """
-    if not shapes:
-        raise ValueError("[broadcast_shapes] expected at least one shape, got none: pass a tuple of sizes")
-    return _common_shape("broadcast_shapes", *(as_shape("broadcast_shapes", s) for s in shapes))
+    return _common_shape("broadcast_shapes", (), *(as_shape("broadcast_shapes", s) for s in shapes))
 
 
 # --- joining ----------------------------------------------------------------------------------------------------------

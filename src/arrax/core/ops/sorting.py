@@ -101,7 +101,7 @@ def topk(a: array, /, k: int, axis: int | None = -1, *, stream: Any = None) -> a
 
 def searchsorted(
     sorted_sequence: array,
-    values: array,
+    values: array | float,
     /,
     side: str = "left",
     *,
@@ -119,7 +119,6 @@ def searchsorted(
     check_stream("searchsorted", stream)
     expect("searchsorted", str, side=side)
     array_node("searchsorted", sorted_sequence)
-    array_node("searchsorted", values)
     if side not in ("left", "right"):
         raise ValueError(f"[searchsorted] expected side 'left' or 'right', got {side!r}: choose one of them")
     line, x = pair("searchsorted", sorted_sequence, values)
