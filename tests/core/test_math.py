@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import product
 
+import numpy as np
 import pytest
 
 import arrax.core as mx
@@ -237,3 +239,18 @@ def test_powers_with_a_primitive_of_their_own(exponent: float, name: str) -> Non
 def test_scalars_make_no_arrays() -> None:
     node = (mx.array([1.0], dtype=mx.float16) * 2)._node
     assert node.prim.name == "mul" and node.inputs[1].prim.name == "const" and node.dtype is mx.float16
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "complex64"])
+@pytest.mark.parametrize("decimals", [5, 20, 38, 39, 60, 308, 309, 2**31, 10**30])
+def test_rounding_far_behind_and_before_the_point(dtype: str, decimals: int) -> None:
+    """What has no decimals that far stays, what has no tens that far is zero; MLX gives no number there."""
+    values = [0.0, 1.0, -3.5, math.inf, -math.inf] + ([] if dtype == "float16" else [2.0**110])
+    x = mx.array(values).astype(getattr(mx, dtype))
+    accuracy = {"float16": 2**-10, "bfloat16": 2**-7, "float64": 2**-52}.get(dtype, 2**-23)
+    np.testing.assert_allclose(mx.round(x, decimals).tolist(), x.tolist(), rtol=accuracy)
+    near = x[:3]
+    assert mx.round(near, -decimals).tolist() == [0, 0, 0]
+    assert mx.round(mx.array([125, -7]), -decimals).tolist() == [0, 0]
+    if dtype != "complex64":
+        assert mx.round(x[3:5], -decimals).tolist() == [math.inf, -math.inf]

@@ -435,6 +435,8 @@ def test_joining() -> None:
             getattr(mx, name)([])
     with pytest.raises(ValueError, match="at least one part"):
         mx.array_split(mx.ones((2,)), 0)
+    with pytest.raises(ValueError, match="parts"):
+        mx.array_split(mx.ones((2,)), 2**33)
 
 
 def test_choosing(path: str) -> None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from arrax.core.array import array
 
 
+MOST_PARTS = 1 << 16  # that an axis with fewer elements is split into
+
+
 # --- turning ----------------------------------------------------------------------------------------------------------
 def _at_least(op: str, a: Any, ndim: int) -> Node:
     node = array_node(op, a)
@@ -162,6 +165,11 @@ def array_split(
         parts = indices_or_sections
         if parts < 1:
             raise ValueError(f"[array_split] expected at least one part, got {parts}: pass a larger number")
+        if parts > max(n, MOST_PARTS):
+            raise ValueError(
+                f"[array_split] expected at most {max(n, MOST_PARTS)} parts of an axis of {n} elements, got {parts}: "
+                "pass a smaller number"
+            )
         ends = [k * (n // parts) + min(k, n % parts) for k in range(parts + 1)]
         cuts = list(itertools.pairwise(ends))
     else:

@@ -339,9 +339,17 @@ def round(a: array | float, /, decimals: int = 0, stream: Any = None) -> array:
     x = cast(node, dtype)
     if decimals == 0:
         return wrap(p.rint(x))
-    scale = constant(float(10 ** (decimals if decimals > 0 else -decimals)), dtype)
-    up, down = (p.mul, p.div) if decimals > 0 else (p.div, p.mul)
-    return wrap(cast(down(p.rint(up(x, scale)), scale), node.dtype))
+    far = decimals if decimals > 0 else -decimals
+    scale = constant(float(10**far) if far <= 308 else _math.inf, dtype)
+    zero = constant(0, dtype)
+    if decimals > 0:
+        moved = p.mul(x, scale)
+        result = p.div(p.rint(moved), scale)
+    else:
+        moved = p.rint(p.div(x, scale))
+        result = p.where(p.equal(moved, zero), moved, p.mul(moved, scale))
+    # a number that has no decimals that far stays as it is, and so do infinities
+    return wrap(cast(p.where(p.equal(p.sub(moved, moved), zero), result, x), node.dtype))
 
 
 # --- comparison -------------------------------------------------------------------------------------------------------
