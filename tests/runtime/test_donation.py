@@ -6,15 +6,18 @@ import threading
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import arrax.core as mx
+from arrax.compiler.pipeline import build
 from arrax.graph.handle import wrap
 from arrax.graph.node import Node
 from arrax.prims.pointwise import add as add_nodes
 from arrax.prims.pointwise import sin_p
+from arrax.runtime import executor
 from arrax.runtime.run import Run
 
 RNG = np.random.default_rng(0)
@@ -42,7 +45,7 @@ def add(x: mx.array) -> mx.array:
     return x + 1
 
 
-def set_slice(x: mx.array) -> mx.array:
+def set_slice(x: Any) -> Any:
     x[3:9, ::2] = 5.0
     return x
 
@@ -91,6 +94,65 @@ def test_updates_write_only_what_changes() -> None:
     assert written_over(x, before)
     np.add.at(values, [1, 2, 2], 1)
     np.testing.assert_array_equal(x, values)
+
+
+VIEWS: dict[str, tuple[Callable[[mx.array], mx.array], Callable[[np.ndarray], np.ndarray]]] = {
+    "reshaped": (lambda x: mx.abs(x.reshape(128, 64)), lambda x: np.abs(x.reshape(128, 64))),
+    "flat": (lambda x: mx.flatten(x) + 1, lambda x: x.reshape(-1) + 1),
+    "split": (lambda x: x.reshape(8, 8, 2, 64) * 2, lambda x: x.reshape(8, 8, 2, 64) * 2),
+    "longer": (lambda x: mx.abs(x[None, :, None]), lambda x: np.abs(x[None, :, None])),
+    "twice transposed": (lambda x: mx.abs(x.T).T, lambda x: np.abs(x)),
+    "in one place": (lambda x: x.reshape(-1) + x.reshape(8192), lambda x: (x + x).reshape(-1)),
+    "copied": (lambda x: set_slice(x.reshape(128, 64)), lambda x: set_slice(x.reshape(128, 64))),
+    "scattered": (lambda x: scatter(x.reshape(64, 128)[:, None][:, 0]), lambda x: np.array(scatter(mx.array(x)))),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_what_is_read_through_a_view_gives_its_memory(view: str) -> None:
+    x, values = fresh(64, 128)
+    before = address(x)
+    x = VIEWS[view][0](x)
+    assert written_over(x, before)
+    np.testing.assert_allclose(np.array(x), VIEWS[view][1](values.copy()), rtol=1e-6)
+
+
+PARTS: dict[str, tuple[Callable[[mx.array], mx.array], Callable[[np.ndarray], np.ndarray]]] = {
+    "transposed": (lambda x: mx.abs(x.T), lambda x: np.abs(x.T)),
+    "transposed and flat": (lambda x: mx.abs(x.T.reshape(-1)), lambda x: np.abs(x.T.reshape(-1))),
+    "reversed": (lambda x: mx.abs(x[::-1]), lambda x: np.abs(x[::-1])),
+    "a part": (lambda x: mx.abs(x[:32]), lambda x: np.abs(x[:32])),
+    "joined": (lambda x: mx.concatenate([x, mx.ones((4, 128))]), lambda x: np.concatenate([x, np.ones((4, 128))])),
+    "twice": (lambda x: mx.abs(mx.concatenate([x, x])), lambda x: np.abs(np.concatenate([x, x]))),
+    "in two places": (lambda x: x.reshape(-1) + x.T.reshape(-1), lambda x: x.reshape(-1) + x.T.reshape(-1)),
+    "read again": (lambda x: x.reshape(8192) - x[::-1].reshape(-1), lambda x: (x - x[::-1]).reshape(-1)),
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_what_is_read_elsewhere_keeps_its_memory(part: str) -> None:
+    x, values = fresh(64, 128)
+    before = address(x)
+    x = PARTS[part][0](x)
+    assert not written_over(x, before)
+    np.testing.assert_allclose(np.array(x), PARTS[part][1](values), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["copied", "scattered"])
+def test_a_copy_of_a_view_is_needless(name: str) -> None:
+    x, _ = fresh(64, 128)
+    node = VIEWS[name][0](x)._node
+    order, _, _ = executor._linearise([node])
+    assert any(build(order, [node]).copies)
+
+
+def test_a_held_view_keeps_the_memory() -> None:
+    x, values = fresh(64, 128)
+    before, held = address(x), x.reshape(-1)
+    y = mx.abs(x.reshape(128, 64))
+    del x
+    assert not written_over(y, before)
+    np.testing.assert_array_equal(np.array(held), values.reshape(-1))
 
 
 def test_a_cache_grows_in_place() -> None:

@@ -60,7 +60,11 @@ def access(analysis: Analysis, memory: Callable[[int], int]) -> Access:
         found.pairs.update(
             (at[key], target) for key in analysis.behind([start]) if key in at and addresses[at[key]] == {root.address}
         )
-    found.copies = len(group.roots) == 1 and (group.roots[0].node, group.roots[0].coords) in at
+    if len(group.roots) == 1:
+        source = (group.roots[0].node, group.roots[0].coords)
+        while source not in at and analysis.scheduler.kinds[source[0]] == "view":
+            source = analysis.needs[source][0]
+        found.copies = source in at
     return found
 
 

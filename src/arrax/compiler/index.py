@@ -188,6 +188,13 @@ class Symbols:
             self._sizes[n] = found
         return found
 
+    def elements(self, shape: Shape) -> Poly:
+        """How many elements an array has."""
+        total = ONE
+        for n in shape:
+            total = total * self.size(n)
+        return total
+
     def parts(self, n: int) -> list[int]:
         """The sizes that an axis is the product of, from the outermost to the innermost."""
         if n <= TINY or n not in self._factors:

@@ -207,7 +207,7 @@ def build(recorded: list[Node], outputs: list[Node]) -> Plan:
         (i, o)
         for i, o in donations(accesses, data.keys() - results, results - leaves.keys())
         for a, b in [(graph.order[i], graph.order[o])]
-        if a.shape == b.shape and a.dtype.size == b.dtype.size
+        if symbols.elements(a.shape) == symbols.elements(b.shape) and a.dtype.size == b.dtype.size
     ]
     copies = [next((pair for pair in pairs if step.copies and pair in step.pairs), None) for step in accesses]
     return Plan(
