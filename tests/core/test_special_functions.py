@@ -161,3 +161,16 @@ def test_transforms() -> None:
         for one, other, third in zip(one_by_one, batched, compiled, strict=True):
             np.testing.assert_allclose(np.array(other), np.array(one), rtol=2e-5, atol=1e-6, err_msg=name)
             np.testing.assert_allclose(np.array(third), np.array(one), rtol=2e-5, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_sinc_vanishes_at_integers_and_keeps_its_digits_beside_them(dtype):
+    x = mx.array(np.linspace(-9, 9, 4321), dtype=mx.float64).astype(getattr(mx, dtype))
+    value = np.array(x.astype(mx.float64))
+    with mpmath.workdps(30):
+        want = np.array([float(mpmath.sincpi(v)) for v in value])
+    want = mx.array(want, dtype=mx.float64).astype(getattr(mx, dtype))
+    unit = {"float16": 2.0**-10, "bfloat16": 2.0**-7, "float32": 2.0**-22, "float64": 2.0**-51}[dtype]
+    got, want = (np.array(y.astype(mx.float64)) for y in (mx.sinc(x), want))
+    np.testing.assert_allclose(got, want, rtol=unit)
+    assert (got[(value == np.round(value)) & (value != 0)] == 0).all()

@@ -107,15 +107,19 @@ def sinc(a: array | float, /, *, stream: Any = None) -> array:
     """
     check_stream("sinc", stream)
     node = real_node("sinc", a)
-    one, zero = constant(1, node.dtype), constant(0, node.dtype)
-    small = p.less(p.abs_(node), constant(1e-2, node.dtype))
-    angle = p.mul(constant(math.pi, node.dtype), p.where(small, one, node))
-    square = p.square(p.mul(constant(math.pi, node.dtype), p.where(small, node, zero)))
+    x = cast(node, node.dtype.compute)
+    zero, half, one, two, pi = (constant(value, x.dtype) for value in (0, 0.5, 1, 2, math.pi))
+    small = p.less(p.abs_(x), constant(1e-2, x.dtype))
+    square = p.square(p.mul(pi, p.where(small, x, zero)))
     # Taylor's series, so that all derivatives exist at 0
     series = one
     for k in (72, 42, 20, 6):
-        series = p.sub(one, p.div(p.mul(square, series), constant(k, node.dtype)))
-    return wrap(p.where(small, series, p.div(p.sin(angle), angle)))
+        series = p.sub(one, p.div(p.mul(square, series), constant(k, x.dtype)))
+    # the sine of the nearest angle with the same one, at most a quarter turn: 0 for integers
+    large = p.where(small, one, x)
+    turn = p.sub(large, p.mul(two, p.rint(p.mul(half, large))))
+    turn = p.where(p.greater(p.abs_(turn), half), p.sub(p.sign(turn), turn), turn)
+    return wrap(cast(p.where(small, series, p.div(p.sin(p.mul(pi, turn)), p.mul(pi, large))), node.dtype))
 
 
 def heaviside(a: array | float, b: array | float, /, *, stream: Any = None) -> array:
