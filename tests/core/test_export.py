@@ -537,3 +537,39 @@ def test_what_would_touch_other_memory_is_refused(name: str) -> None:
     function["program"] = [["neg", [0], [], "float32", [4]]]
     (f,) = serialization.from_text(json.dumps({"version": 1, "functions": [function]}), {})
     assert executor.to_numpy(f([mx.ones((4,))._node])[0]).tolist() == [-1] * 4
+
+
+RULES: dict[str, tuple[list, list]] = {
+    "none for a size": ([], []),
+    "unknown": ([["size"], ["eval", 1, 2]], []),
+    "operands": ([["size"], ["add", 1]], []),
+    "later": ([["size"], ["neg", [1]]], []),
+    "text": ([["size"], ["add", "a", 1]], []),
+    "truth": ([["size"], ["add", True, 1]], []),
+    "size of nothing": ([["size"], ["size"]], []),
+    "guard of nothing": ([["size"]], [[1, True]]),
+    "guard of text": ([["size"]], [[0, "4"]]),
+    "guard that does not hold": ([["size"], ["eq", [0], 5]], [[1, True]]),
+    "division by zero": ([["size"], ["floordiv", [0], 0]], []),
+    "power": ([["size"], ["pow", 9, 2**62]], []),
+    "large": ([["size"], ["mul", 2**61, [0]]], []),
+    "root of less than nothing": ([["size"], ["neg", [0]], ["pow", [1], {"float": "0x1p-1"}]], []),
+    "number": ([["size"], ["truediv", [0], 2]], []),
+}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_rules_that_are_none(name: str) -> None:
+    rules, guards = RULES[name]
+    function = {
+        "inputs": [["float32", [4]]], "names": [None], "keywords": [], "constants": [],
+        "program": [["reshape", [0], [[{"rule": len(rules) - 1}]], "float32", [4]]], "results": [1],
+        "sizes": {"rules": rules, "guards": guards},
+    }  # fmt: skip
+    with pytest.raises(ValueError):
+        serialization.from_text(json.dumps({"version": 1, "functions": [function]}), {})
+    function["sizes"] = {"rules": [["size"], ["mul", [0], 2], ["floordiv", [1], 2]], "guards": [[2, 4]]}
+    function["program"] = [["reshape", [0], [[{"rule": 2}]], "float32", [4]]]
+    (f,) = serialization.from_text(json.dumps({"version": 1, "functions": [function]}), {})
+    assert f.fits([((4,), ALL[0])]) and not f.fits([((6,), ALL[0])])
+    assert executor.to_numpy(f([mx.ones((4,))._node])[0]).tolist() == [1] * 4

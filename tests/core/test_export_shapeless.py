@@ -61,6 +61,29 @@ FREE: dict[str, tuple[Callable[..., Any], Shapes, Sequence[Shapes]]] = {
     ]),
     "images": (CONV, [(2, 8, 9, 3)], [[(1, 12, 10, 3)]]),
     "compiled": (mx.compile(lambda x: mx.exp(x) * 2), [(4, 3)], [[(6, 5)]]),
+    "rows of another number": (lambda x: x.reshape(2, -1), [(2, 3)], [[(4, 5)], [(1, 2)]]),
+    "another shape of as many": (lambda x: x.reshape(3, 2), [(2, 3)], [[(1, 6)], [(6, 1)]]),
+    "equal in the example": (
+        lambda x, y: x + y, [(4, 4), (4, 4)], [[(4, 1), (1, 7)], [(3, 5), (3, 5)], [(0, 2), (1, 1)]],
+    ),
+    "square matrices": (lambda x, y: x @ y, [(4, 4), (4, 4)], [[(2, 3), (3, 5)], [(1, 7), (7, 7)]]),
+    "square images": (CONV, [(3, 8, 8, 3)], [[(1, 12, 10, 3)], [(8, 5, 9, 3)]]),
+    "strides": (nn.Conv2d(3, 4, 3, stride=2), [(2, 9, 9, 3)], [[(1, 12, 10, 3)], [(2, 3, 7, 3)]]),
+    "strides and padding": (
+        nn.Conv2d(3, 4, (3, 2), (2, 3), (1, 2)), [(2, 8, 8, 3)], [[(5, 11, 13, 3)], [(1, 4, 5, 3)]],
+    ),
+    "unpadded": (nn.Conv2d(3, 4, 5), [(2, 8, 8, 3)], [[(1, 12, 10, 3)], [(3, 5, 5, 3)]]),
+    "dilation": (nn.Conv1d(3, 4, 3, dilation=2), [(2, 8, 3)], [[(1, 12, 3)], [(3, 5, 3)]]),
+    "groups": (nn.Conv2d(4, 4, 3, groups=2), [(4, 6, 6, 4)], [[(1, 12, 10, 4)]]),
+    "transposed": (nn.ConvTranspose2d(3, 4, 3, stride=2), [(2, 4, 4, 3)], [[(1, 6, 5, 3)]]),
+    "volumes": (nn.Conv3d(2, 3, 2, stride=2), [(2, 4, 4, 4, 2)], [[(1, 6, 5, 3, 2)]]),
+    "pooling": (nn.MaxPool2d(2, 2), [(2, 8, 8, 3)], [[(1, 6, 10, 3)], [(3, 2, 4, 3)]]),
+    "overlapping pooling": (nn.AvgPool2d(3, 2), [(2, 9, 9, 3)], [[(1, 5, 11, 3)], [(3, 8, 7, 3)]]),
+    "kernels": (lambda x, w: mx.conv1d(x, w, stride=2), [(3, 9, 4), (4, 3, 4)], [[(1, 12, 2), (5, 4, 2)]]),
+    "gradient of a convolution": (
+        mx.grad(lambda x: (mx.conv2d(x, CONV.weight, stride=2) ** 2).sum()), [(2, 9, 9, 3)], [[(1, 12, 10, 3)]],
+    ),
+    "number of a size": (lambda x: x * (x.shape[0] % 7 + x.shape[1] // 2 - x.ndim), [(4, 4)], [[(9, 5)]]),
     "sorting": (lambda x: (mx.sort(x, -1), mx.argmax(x, -1)), [(4, 3)], [[(6, 5)]]),
 }  # fmt: skip
 
@@ -85,16 +108,17 @@ def test_other_sizes(name: str, tmp_path: pathlib.Path) -> None:
 
 # what the function does depends on the size: calls with another one are refused, and with that one they work
 FIXED: dict[str, tuple[Callable[..., Any], Shapes, Shapes]] = {
-    "shape": (lambda x: x.reshape(3, 2), [(2, 3)], [(1, 6)]),
-    "rows": (lambda x: x.reshape(2, -1), [(2, 3)], [(4, 5)]),
+    "shape": (lambda x: x.reshape(3, 2), [(2, 3)], [(4, 5)]),
+    "rows": (lambda x: x.reshape(2, -1), [(2, 3)], [(3, 5)]),
     "weights": (lambda x: x @ W, [(4, 3)], [(4, 5)]),
     "prefix": (lambda x: x[:128], [(4,)], [(200,)]),
     "loop": (lambda x: sum(x[i] for i in range(x.shape[0])), [(4,)], [(5,)]),
     "table": (lambda x: x + mx.array(list(range(x.shape[0]))), [(4,)], [(5,)]),
     "logarithm": (lambda x: x * math.log(x.shape[0]), [(4,)], [(5,)]),
     "branch": (lambda x: x * 2 if x.shape[0] > 3 else x * 3, [(4,)], [(2,)]),
-    "remainder": (lambda x: x * (x.shape[0] % 7), [(4,)], [(5,)]),
-    "equal ones": (lambda x, y: x + y, [(4,), (4,)], [(4,), (1,)]),
+    "divisor": (lambda x: x * math.gcd(x.shape[0], 12), [(4,)], [(6,)]),
+    "equal ones": (lambda x, y: x + y, [(4,), (4,)], [(4,), (3,)]),
+    "equal by a branch": (lambda x, y: x + y if x.shape == y.shape else x - y, [(4,), (4,)], [(4,), (1,)]),
     "rank": (lambda x: x + 1, [(4,)], [(4, 1)]),
     "type": (lambda x: x + 1, [(4,)], [(4,)]),
 }

@@ -261,7 +261,7 @@ class array(Handle):
     def __len__(self) -> int:
         if not self._node.shape:
             raise TypeError("[len] expected at least one dimension, got a scalar array: reshape it to (1,)")
-        return concrete(self._node.shape[0])
+        return int(concrete(self._node.shape[0]))
 
     def __iter__(self) -> Iterator[array]:
         if not self._node.shape:

@@ -29,6 +29,7 @@ from arrax.graph.dtypes import (
 from arrax.graph.errors import SizeError
 from arrax.graph.handle import Handle
 from arrax.graph.node import Node
+from arrax.graph.symbol import Symbol
 from arrax.prims.leaf import constant
 from arrax.prims.pointwise import cast
 from arrax.prims.view import concatenate, reshape
@@ -54,11 +55,15 @@ def scalar_kind(value: Any) -> type | None:
     kind = type(value)
     if kind in _SCALARS:
         return kind
+    if kind is Symbol:
+        return type(value.value)
     return next((k for k in _SCALARS if isinstance(value, k)), None)
 
 
 def scalar_node(value: Any, kind: type, dtype: Dtype) -> Node:
     """A scalar that must fit the type; raises ValueError where an integer does not. Negative ones wrap in uint64."""
+    if type(value) is Symbol:
+        return constant(value, dtype)
     if kind is int:
         limits = _LIMITS.get(dtype)
         if limits is None:

@@ -6,6 +6,7 @@ graph as JSON (docs/export-format.md). Nothing in it is executed, and all of it 
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from arrax.graph import show
 from arrax.graph.dtypes import complex128, float64
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node
+from arrax.graph.symbol import Rules
 from arrax.graph.template import inlined, needed, resolve
 from arrax.prims.leaf import const, constant
 from arrax.transforms import serialization, trees
@@ -81,9 +83,20 @@ def _record(fun: Callable[..., Any], args: Sequence[Handle], kwargs: dict[str, H
     def recorded(types: Sequence[Type]) -> Function:
         return record(flat, types, _names(fun, count), keywords)
 
+    types = [_type(a) for a in (*args, *(kwargs[k] for k in keywords))]
     with Snapshot(fun=fun):
-        example = recorded([_type(a) for a in (*args, *(kwargs[k] for k in keywords))])
+        if shapeless:
+            with contextlib.suppress(Exception):  # it may want numbers; otherwise it will raise again
+                found = record(flat, types, _names(fun, count), keywords, by_rules=True)
+                if not _is_bound(found):
+                    return found
+        example = recorded(types)
         return generalized(example, recorded) if shapeless else example
+
+
+def _is_bound(function: Function) -> bool:
+    """Whether the rules hold for certain sizes alone, since a number was wanted that no rule computes."""
+    return isinstance(function.sizes, Rules) and any(type(v) is not bool for v in function.sizes.guards.values())
 
 
 def _check(op: str, fun: Any, shapeless: Any, metadata: Any) -> None:
@@ -207,8 +220,8 @@ def export_function(
         fun: takes arrays and returns an array, or a tuple or list of arrays.
         *args: example arguments: arrays, or one tuple of arrays and/or one dictionary.
         shapeless: whether the sizes of the arguments may differ from the example's when the function is called.
-            Sizes that are equal in the example stay equal; those that the function depends on in a way for which there
-            is no formula stay what they are, and a call with others raises an error.
+            Where the function does something else for other sizes, or depends on them in a way for which there is no
+            formula, a call with those raises an error; docs/export-format.md says more.
         metadata: a string to keep in the file.
         **kwargs: example keyword arguments.
 
@@ -348,16 +361,34 @@ def _chosen(
     )
 
 
-def _signature(types: Sequence[Type], keywords: Sequence[str], sizes: Sequence[Size] = ()) -> str:
+def _signature(types: Sequence[Type], keywords: Sequence[str], sizes: Sequence[Size] | Rules = ()) -> str:
     """Types of arguments for people; sizes that may vary have letters."""
     letters = _letters()
-    free = {place: letter for size, letter in zip(sizes, letters, strict=False) for place in size.at}
+    groups = _groups(types, sizes) if isinstance(sizes, Rules) else [size.at for size in sizes]
+    free = {place: letter for group, letter in zip(groups, letters, strict=False) for place in group}
     first = len(types) - len(keywords)
     described = [
         f"{dtype.name}[{', '.join(free.get((i, axis), str(n)) for axis, n in enumerate(shape))}]"
         for i, (shape, dtype) in enumerate(types)
     ]
     return f"({', '.join([*described[:first], *map('{}={}'.format, keywords, described[first:])])})"
+
+
+def _groups(types: Sequence[Type], rules: Rules) -> list[list[tuple[int, int]]]:
+    """The places of sizes that rules leave free, those together that must be equal."""
+    places = [(i, axis) for i, (shape, _) in enumerate(types) for axis in range(len(shape))]
+    group = list(range(len(places)))
+    fixed = set()
+    for position, value in rules.guards.items():
+        name, *operands = rules.table[position]
+        at = [x[0] for x in operands if isinstance(x, tuple) and x[0] < len(places)]
+        if (name, value) in (("eq", True), ("ne", False)) and at:
+            if len(at) == 2:
+                group = [group[at[0]] if g == group[at[1]] else g for g in group]
+            elif not isinstance(operands[0], tuple) or not isinstance(operands[1], tuple):
+                fixed.add(group[at[0]])
+    members = {g: [p for p, k in zip(places, group, strict=True) if k == g] for g in dict.fromkeys(group)}
+    return [found for g, found in members.items() if g not in fixed]
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------

@@ -194,8 +194,7 @@ def _symbolic_bounds(entry: slice, n: Any) -> tuple[Any, int, Any]:
         start, stop = bound(entry.start, 0, 0, n), bound(entry.stop, n, 0, n)
     else:
         start, stop = bound(entry.start, n - 1, -1, n - 1), bound(entry.stop, -1, -1, n - 1)
-    length = max((stop - start + step - (1 if step > 0 else -1)) // step, 0)
-    return (start if length else 0), step, length
+    return start, step, max((stop - start + step - (1 if step > 0 else -1)) // step, 0)
 
 
 def _plan(index: Any, shape: Shape) -> _Plan:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from arrax.graph.node import Shape
@@ -22,12 +23,25 @@ def _broadcast(a: int, b: int) -> int:
     raise ValueError(f"[broadcast_shapes] expected sizes that broadcast, got {a} and {b}")
 
 
-_OPERATIONS: dict[str, Callable[..., Any]] = {
+_LARGEST = 1 << 62
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    if isinstance(base, int) and isinstance(exponent, int) and base.bit_length() * abs(exponent) > 256:
+        raise ValueError(f"[size] expected numbers of 64 bits, got {base} to the power of {exponent}")
+    result = base**exponent
+    if isinstance(result, complex):
+        raise ValueError(f"[size] expected a real number, got {base} to the power of {exponent}")
+    return result
+
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "floordiv": operator.floordiv,
-    "mod": operator.mod, "truediv": operator.truediv, "pow": operator.pow, "neg": operator.neg, "abs": abs,
+    "mod": operator.mod, "truediv": operator.truediv, "pow": _power, "neg": operator.neg, "abs": abs,
     "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
     "bool": bool, "broadcast": _broadcast,
 }  # fmt: skip
+OPERANDS = {"neg": 1, "abs": 1, "bool": 1}  # of those that do not have two
 _NEUTRAL = {"add": 0, "sub": 0, "mul": 1, "floordiv": 1}
 _REFLECTED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
 
@@ -39,19 +53,45 @@ class _Active:
 active = _Active()
 
 
-class Symbols:
-    """The symbols of one trace, in the order in which they arise.
+@dataclass(eq=False)
+class Rules:
+    """Numbers that are computed from the sizes of arguments, and what must hold for these.
 
     Attributes:
         table: how each is computed: an operation and its operands, which are positions in the table as one-element
             tuples, or numbers. The first ones are the arguments' sizes.
-        guards: the positions of those that were looked at, with their values.
+        guards: the positions of those that must have certain values, with these.
     """
 
-    def __init__(self, shapes: Sequence[Shape]) -> None:
-        self.table: list[tuple] = []
-        self.guards: dict[int, Any] = {}
+    table: list[tuple] = field(default_factory=list)
+    guards: dict[int, Any] = field(default_factory=dict)
+
+    def values(self, shapes: Sequence[Shape]) -> list[Any] | None:
+        """All numbers for some sizes; None where the guards do not hold, or one of them does not exist."""
+        found: list[Any] = [n for shape in shapes for n in shape]
+        try:
+            for name, *operands in self.table[len(found) :]:
+                number = OPERATIONS[name](*[found[x[0]] if type(x) is tuple else x for x in operands])
+                if abs(number) > _LARGEST:
+                    return None
+                found.append(number)
+        except (ValueError, ArithmeticError):
+            return None
+        return found if all(found[i] == value for i, value in self.guards.items()) else None
+
+
+class Symbols(Rules):
+    """The symbols of one trace, in the order in which they arise: the rules by which they are computed.
+
+    Args:
+        shapes: of the arguments.
+        visible: whether the traced program sees symbols as well; it sees numbers else.
+    """
+
+    def __init__(self, shapes: Sequence[Shape], *, visible: bool = False) -> None:
+        super().__init__()
         self.is_open = True
+        self.visible = visible
         self._known: dict[tuple, Symbol] = {}
         self.shapes = [tuple([self._append(("size",), n) for n in shape]) for shape in shapes]
 
@@ -71,7 +111,7 @@ class Symbols:
     def record(self, name: str, *operands: Any) -> Any:
         """The result of an operation; the same symbol for the same operands."""
         values = [x.value if type(x) is Symbol else x for x in operands]
-        value = _OPERATIONS[name](*values)
+        value = OPERATIONS[name](*values)
         if not self.is_open:
             return value
         entry = (name, *[(x.position,) if type(x) is Symbol else x for x in operands])
@@ -86,16 +126,6 @@ class Symbols:
         if self.is_open:
             self.guards[symbol.position] = symbol.value
         return symbol.value
-
-    def values(self, shapes: Sequence[Shape]) -> list[Any] | None:
-        """All symbols for other sizes; None where what was recorded does not hold for these."""
-        found: list[Any] = [n for shape in shapes for n in shape]
-        try:
-            for name, *operands in self.table[len(found) :]:
-                found.append(_OPERATIONS[name](*[found[x[0]] if type(x) is tuple else x for x in operands]))
-        except (ValueError, ArithmeticError):
-            return None
-        return found if all(found[i] == value for i, value in self.guards.items()) else None
 
 
 class Symbol:
@@ -149,7 +179,7 @@ def _binary(name: str, swap: bool) -> Callable[..., Any]:
 def _comparison(name: str) -> Callable[..., Any]:
     def method(self: Symbol, other: Any) -> Any:
         if other is self:
-            return _OPERATIONS[name](0, 0)
+            return OPERATIONS[name](0, 0)
         if type(other) is not Symbol and not isinstance(other, int | float):
             return NotImplemented
         found = self.symbols.record(name, self, other)
@@ -218,11 +248,12 @@ def broadcast(m: Any, n: Any) -> Any:
 
 
 def shown(value: Any) -> Any:
-    """A shape, or a size, as the program that is traced sees it: numbers. The library itself sees symbols."""
+    """A shape, or a size, as the program that is traced sees it. The library itself sees symbols."""
     if str(sys._getframe(2).f_globals.get("__name__")).startswith("arrax.core"):
         return value
     return tuple([concrete(n) for n in value]) if isinstance(value, tuple) else concrete(value)
 
 
 def concrete(value: Any) -> Any:
-    return value.value if type(value) is Symbol else value
+    """A number for a symbol that the traced program does not see."""
+    return value.value if type(value) is Symbol and not value.symbols.visible else value

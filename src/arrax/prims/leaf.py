@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from arrax.graph.dtypes import Dtype, int32, uint32
+from arrax.graph.dtypes import Dtype, bool_, int32, uint32
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import NONDIFF, Primitive, register
 
@@ -42,6 +42,15 @@ placeholder = register(Primitive("placeholder", "leaf", _no_infer, lambda *a: No
 def constant(value: Any, dtype: Dtype) -> Node:
     """A scalar of the given type, as a node of shape ()."""
     return Node(const, (), (value,), (), dtype)
+
+
+def as_scalar(value: Any, dtype: Dtype) -> Any:
+    """A scalar of whatever kind as Python's own."""
+    if dtype.is_complex:
+        return complex(value)
+    if dtype.is_float:
+        return float(value)
+    return bool(value) if dtype is bool_ else int(value)
 
 
 def _iota_reference(params: tuple, shape: Shape, dtype: Dtype) -> np.ndarray:

@@ -15,9 +15,10 @@ from arrax.graph.dtypes import Dtype, bool_
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import Primitive
+from arrax.graph.symbol import Rules, Symbol, Symbols
 from arrax.graph.template import Result, Template, expand, inlined, needed
 from arrax.prims.call import call
-from arrax.prims.leaf import const, placeholder
+from arrax.prims.leaf import as_scalar, const, placeholder
 from arrax.prims.validity import checked, is_portable
 from arrax.runtime.executor import evaluate, tracing
 from arrax.transforms.sizes import Formula, Size, matches, sizes_of
@@ -28,13 +29,20 @@ TEMPLATES = 64  # kinds of sizes that an imported function keeps
 
 
 @dataclass(frozen=True, slots=True)
+class Ruled:
+    """A number that the function's rules compute: its position among them."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One primitive of a recorded function.
 
     Attributes:
         prim: the primitive; ``const`` for a scalar.
         at: the inputs' positions, counting through the arguments, the constants and the operations.
-        params: the parameters; numbers that depend on the arguments' sizes are formulas.
+        params: the parameters; numbers that depend on the arguments' sizes are formulas, or positions in the rules.
         type: the result's shape, for the sizes with which the function was recorded, and element type.
     """
 
@@ -55,7 +63,8 @@ class Function:
         constants: nodes with data.
         program: the operations in order.
         results: positions of the results.
-        sizes: which sizes of the arguments may differ from call to call; None where none may.
+        sizes: which sizes of the arguments may differ from call to call, or the rules by which they do; None where none
+            may.
     """
 
     inputs: list[Type]
@@ -64,7 +73,7 @@ class Function:
     constants: list[Node]
     program: list[Operation]
     results: list[int]
-    sizes: list[Size] | None = None
+    sizes: list[Size] | Rules | None = None
     _templates: OrderedDict[tuple, Template] = field(default_factory=OrderedDict)
 
     def values(self, arguments: Sequence[Node]) -> list[Node]:
@@ -72,11 +81,15 @@ class Function:
 
         Raises ValueError where a parameter does not fit the sizes of the inputs.
         """
-        sizes = sizes_of(self.sizes or (), [n.shape for n in arguments])
+        shapes = [n.shape for n in arguments]
+        sizes = self.sizes.values(shapes) if isinstance(self.sizes, Rules) else sizes_of(self.sizes or (), shapes)
+        if sizes is None:
+            raise ValueError("sizes for which the rules hold")
         values = [*arguments, *self.constants]
         for operation in self.program:
             params = tuple([_resolved(p, sizes) for p in operation.params])
             if operation.prim is const:
+                params = (as_scalar(params[0], operation.type[1]),)
                 values.append(Node(const, (), params, (), operation.type[1]))
             else:
                 values.append(checked(operation.prim, tuple([values[i] for i in operation.at]), params))
@@ -123,12 +136,16 @@ class Function:
 
     def fits(self, types: Sequence[Type]) -> bool:
         """Whether the sizes of arguments that it accepts are such that it can be called."""
+        if isinstance(self.sizes, Rules):
+            return self.sizes.values([s for s, _ in types]) is not None
         return self.sizes is None or matches(self.sizes, [s for s, _ in self.inputs], [s for s, _ in types])
 
 
 def _resolved(value: Any, sizes: Sequence[int]) -> Any:
     if isinstance(value, tuple):
         return tuple([_resolved(v, sizes) for v in value])
+    if isinstance(value, Ruled):
+        return sizes[value.position]
     return value.value(sizes) if isinstance(value, Formula) else value
 
 
@@ -137,15 +154,19 @@ def record(
     types: Sequence[Type],
     names: tuple[str | None, ...],
     keywords: tuple[str, ...],
+    *,
+    by_rules: bool = False,
 ) -> Function:
-    """Records a function of arrays of the given types.
+    """Records a function of arrays of the given types; or of any sizes, with rules for what depends on them.
 
     Raises ValueError where data are looked at, or where something cannot be written to a file.
     """
     begin = Node(placeholder, (), (), (), bool_).number
-    placeholders = [Node(placeholder, (), (), s, d) for s, d in types]
-    with Trace():
-        outputs = [a._node for a in fun([wrap(p) for p in placeholders])]
+    with Symbols([s for s, _ in types] if by_rules else [], visible=True) as symbols:
+        shapes: list[Any] = symbols.shapes if by_rules else [s for s, _ in types]
+        placeholders = [Node(placeholder, (), (), s, d) for s, (_, d) in zip(shapes, types, strict=True)]
+        with Trace():
+            outputs = [a._node for a in fun([wrap(p) for p in placeholders])]
     evaluate(_from_outside(outputs, begin))
     targets = inlined(outputs)[0]
     position = {id(p): i for i, p in enumerate(placeholders)}
@@ -154,7 +175,9 @@ def record(
     for node in (*constants, *(n for n in order if n.buffer is None)):
         position[id(node)] = len(position)
     program = [_operation(n, position) for n in order if n.buffer is None]
-    return Function(list(types), names, keywords, constants, program, [position[id(n)] for n in targets])
+    results = [position[id(n)] for n in targets]
+    rules = Rules(symbols.table, symbols.guards) if by_rules else None
+    return Function(list(types), names, keywords, constants, program, results, rules)
 
 
 def _from_outside(outputs: Sequence[Node], begin: int) -> list[Node]:
@@ -179,17 +202,17 @@ def _from_outside(outputs: Sequence[Node], begin: int) -> list[Node]:
 
 def _operation(node: Node, position: dict[int, int]) -> Operation:
     at = tuple([position[id(x)] for x in node.inputs])
+    params = _ruled(node.params)
+    shape = tuple([n.value if isinstance(n, Symbol) else n for n in node.shape])
     if node.prim is const:
-        return Operation(const, (), (_scalar(node.params[0], node.dtype),), (node.shape, node.dtype))
+        value = params[0] if isinstance(params[0], Ruled) else as_scalar(params[0], node.dtype)
+        return Operation(const, (), (value,), (shape, node.dtype))
     if not is_portable(node.prim):
         raise ValueError(f"[export_function] expected operations that can be written to a file, got {node.prim.name}")
-    return Operation(node.prim, at, node.params, (node.shape, node.dtype))
+    return Operation(node.prim, at, params, (shape, node.dtype))
 
 
-def _scalar(value: Any, dtype: Dtype) -> Any:
-    """A scalar of whatever kind as Python's own."""
-    if dtype.is_complex:
-        return complex(value)
-    if dtype.is_float:
-        return float(value)
-    return bool(value) if dtype is bool_ else int(value)
+def _ruled(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple([_ruled(v) for v in value])
+    return Ruled(value.position) if isinstance(value, Symbol) else value

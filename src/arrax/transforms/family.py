@@ -10,7 +10,7 @@ from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import bind
 from arrax.graph.symbol import Symbol, Symbols
 from arrax.graph.template import Template, needed, resolve
-from arrax.prims.leaf import const
+from arrax.prims.leaf import as_scalar, const
 from arrax.transforms.tracing import unknown
 
 TEMPLATES = 64
@@ -64,7 +64,7 @@ class Family:
             for node, at in self._program:
                 params = _resolved(node.params, numbers)
                 if node.prim is const:
-                    values.append(Node(const, (), params, (), node.dtype))
+                    values.append(Node(const, (), (as_scalar(params[0], node.dtype),), (), node.dtype))
                 else:
                     values.append(bind(node.prim, tuple([values[i] for i in at]), params))
             found = self._templates[shapes] = Template(placeholders, [values[i] for i in self._results])

@@ -14,15 +14,17 @@ from typing import Any
 from arrax.graph.dtypes import ALL, Dtype, bool_, complex128, float64
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import REGISTRY
+from arrax.graph.symbol import OPERANDS, OPERATIONS, Rules
 from arrax.prims.leaf import const, placeholder
 from arrax.prims.validity import LARGEST, RANK, is_int, is_portable, is_shape
 from arrax.runtime.executor import from_numpy_array, to_numpy
-from arrax.transforms.export import Function, Operation, Type
+from arrax.transforms.export import Function, Operation, Ruled, Type
 from arrax.transforms.sizes import FORMS, Formula, Size
 
 VERSION = 1
 _DTYPES = {d.name: d for d in ALL}
 _SCALAR_LIMITS = -(1 << 63), (1 << 64) - 1
+Free = list[Size] | Rules | None
 _DEGREE = 8  # sizes that a term of a formula may multiply
 
 
@@ -33,7 +35,11 @@ def to_text(functions: Sequence[Function], name: Callable[[Node], str]) -> str:
 
 
 def _function(f: Function, name: Callable[[Node], str]) -> dict[str, Any]:
-    sizes = None if f.sizes is None else [{"at": s.at, "least": s.least} for s in f.sizes]
+    sizes: Any = f.sizes
+    if isinstance(f.sizes, Rules):
+        sizes = {"rules": _parameter(tuple(f.sizes.table)), "guards": _parameter(tuple(f.sizes.guards.items()))}
+    elif f.sizes is not None:
+        sizes = [{"at": s.at, "least": s.least} for s in f.sizes]
     return {
         "inputs": [_type(t) for t in f.inputs],
         "names": f.names,
@@ -63,6 +69,8 @@ def _parameter(value: Any) -> Any:
         return {"dtype": value.name}
     if isinstance(value, Formula):
         return {"formula": [value.form, value.over, value.terms]}
+    if isinstance(value, Ruled):
+        return {"rule": value.position}
     raise ValueError(f"[export_function] expected parameters that can be written to a file, got {value!r}")
 
 
@@ -131,7 +139,7 @@ def _read_float(value: Any) -> float:
         raise ValueError(f"a hexadecimal float, got {_shown(value)}") from None
 
 
-def _read_parameter(value: Any, sizes: int, depth: int = 0) -> Any:
+def _read_parameter(value: Any, sizes: Free, depth: int = 0) -> Any:
     if value is None or isinstance(value, bool | str):
         return value
     if isinstance(value, int):
@@ -149,8 +157,10 @@ def _read_parameter(value: Any, sizes: int, depth: int = 0) -> Any:
         return complex(*map(_read_float, _list(content, 2)))
     if kind == "dtype":
         return _dtype(content)
-    if kind == "formula":
-        return _read_formula(content, sizes)
+    if kind == "formula" and not isinstance(sizes, Rules):
+        return _read_formula(content, len(sizes or ()))
+    if kind == "rule" and isinstance(sizes, Rules):
+        return Ruled(_integer(content, len(sizes.table)))
     raise ValueError(f"a parameter, got {_shown(value)}")
 
 
@@ -173,14 +183,53 @@ def _read_scalar(params: tuple, shape: Shape, dtype: Dtype) -> None:
     kind: type = type(value)
     if isinstance(value, Formula):
         kind = int if value.form == "floor" else float
+    if isinstance(value, Ruled) and not dtype.is_complex and dtype is not bool_ and shape == ():
+        return
     expected = complex if dtype.is_complex else float if dtype.is_float else bool if dtype is bool_ else int
     if shape != () or kind is not expected:
         raise ValueError(f"a scalar of type {dtype.name}, got {_shown(params)}")
 
 
-def _read_sizes(value: Any, inputs: Sequence[Type]) -> list[Size] | None:
+def _read_rules(value: dict, inputs: Sequence[Type]) -> Rules:
+    fields = _fields(value, ("rules", "guards"))
+    sizes = sum(len(shape) for shape, _ in inputs)
+    table: list[tuple] = []
+    for item in _list(fields["rules"]):
+        name, *operands = _list(item) or [None]
+        if len(table) < sizes:
+            if item != ["size"]:
+                raise ValueError(f"a rule for each size, got {_shown(item)}")
+            table.append(("size",))
+            continue
+        if not isinstance(name, str) or OPERATIONS.get(name) is None or len(operands) != OPERANDS.get(name, 2):
+            raise ValueError(f"a rule, got {_shown(item)}")
+        found = []
+        for operand in operands:
+            if isinstance(operand, list):
+                found.append((_integer(_list(operand, 1)[0], len(table)),))
+            else:
+                number = _read_parameter(operand, None)
+                if type(number) not in (int, float):
+                    raise ValueError(f"a number in a rule, got {_shown(operand)}")
+                found.append(number)
+        table.append((name, *found))
+    if len(table) < sizes:
+        raise ValueError(f"a rule for each of {sizes} sizes, got {len(table)}")
+    guards = {}
+    for item in _list(fields["guards"]):
+        position, expected = _list(item, 2)
+        expected = _read_parameter(expected, None)
+        if type(expected) not in (bool, int, float):
+            raise ValueError(f"a number or a truth value as what a rule gives, got {_shown(item)}")
+        guards[_integer(position, len(table))] = expected
+    return Rules(table, guards)
+
+
+def _read_sizes(value: Any, inputs: Sequence[Type]) -> Free:
     if value is None:
         return None
+    if isinstance(value, dict):
+        return _read_rules(value, inputs)
     found = []
     places: set[tuple[int, int]] = set()
     for item in _list(value):
@@ -215,7 +264,7 @@ def _read_function(value: Any, constants: Mapping[str, Node]) -> Function:
     known = len(inputs) + len(kept)
     program: list[Operation] = []
     for item in _list(fields["program"]):
-        program.append(_read_operation(item, known + len(program), len(sizes or ())))
+        program.append(_read_operation(item, known + len(program), sizes))
     results = [_integer(i, known + len(program)) for i in _list(fields["results"])]
     function = Function(inputs, names, keywords, kept, program, results, sizes)
     _verify(function)
@@ -236,7 +285,7 @@ def _read_constant(value: Any, constants: Mapping[str, Node]) -> Node:
     return from_numpy_array(to_numpy(node).view(complex128.np).reshape(node.shape[:-1]))
 
 
-def _read_operation(value: Any, position: int, sizes: int) -> Operation:
+def _read_operation(value: Any, position: int, sizes: Free) -> Operation:
     name, at, params, dtype, shape = _list(value, 5)
     prim = REGISTRY.get(name) if isinstance(name, str) else None
     if prim is None or (prim is not const and not is_portable(prim)):

@@ -1,4 +1,4 @@
-"""Functions for arguments of any sizes, found by recording them for several.
+"""Functions for arguments of any sizes, found by recording them for several: where they want numbers of sizes.
 
 Sizes that are equal in the example are one size. One by one they are varied, far and in small steps: where the
 function fails, computes something else, or holds a number for which there is no formula, the size stays what it was.
@@ -43,7 +43,7 @@ def generalized(example: Function, record: Record) -> Function:
             places.setdefault(n, []).append((i, axis))
     found = _fitted(example, record, [])
     for n, at in places.items():
-        assert found.sizes is not None
+        assert isinstance(found.sizes, list)
         try:
             found = _fitted(example, record, [*found.sizes, Size(tuple(at), n)])
         except _Different:
@@ -141,7 +141,7 @@ def _is_number(found: Any, expected: Any, sizes: list[Size], example: Function) 
 
 def _lower(function: Function, record: Record) -> None:
     """Sets the least value of the last size: of 0, 1 and 2 the smallest that gives results of the right shapes."""
-    assert function.sizes is not None
+    assert isinstance(function.sizes, list)
     *others, size = function.sizes
     for n in _LEAST:
         if n >= size.least:

@@ -564,8 +564,8 @@ def as_strided(
         raise ValueError(
             f"[as_strided] expected as many strides as axes, got {len(steps)} for {len(sizes)}: pass as many"
         )
-    ends = [(n - 1) * s for n, s in zip(sizes, steps, strict=True)]
-    low, high = offset + sum(min(e, 0) for e in ends), offset + sum(max(e, 0) for e in ends)
+    pairs = list(zip(sizes, steps, strict=True))
+    low, high = (offset + sum((n - 1) * s for n, s in pairs if (s > 0) is up) for up in (False, True))
     if 0 not in sizes and not (low >= 0 and high < node.size):
         raise ValueError(
             f"[as_strided] expected positions inside {node.size} elements, got {low} to {high}: check shape and strides"
