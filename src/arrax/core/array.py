@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from arrax.core import indexing, printing
-from arrax.core.convert import INT_MAX, INT_MIN, against, new_node, scalar_kind, values
+from arrax.core.arguments import is_sequence
+from arrax.core.convert import INT_MAX, INT_MIN, against, as_dtype, new_node, scalar_kind, values
 from arrax.core.device import Device, check_device, check_stream, cpu
 from arrax.core.namespace import check_version
 from arrax.core.ops import indexed, math, products, reductions, scans
@@ -29,6 +30,7 @@ from arrax.runtime import executor
 
 _new = object.__new__
 _FLOAT, _NUMBER = float32.category, bool_.category + 1
+_LARGE = 1 << 1000  # that every integer below is a float of
 
 
 def _weak(dtype: Dtype, other: Any) -> Node | None:
@@ -132,8 +134,8 @@ class array(Handle):
     __module__ = "arrax.core"
 
     def __init__(self, val: Any, dtype: Dtype | None = None) -> None:
-        if dtype is not None and not isinstance(dtype, Dtype):
-            raise TypeError(f"[array] expected a dtype such as mx.float32, got {dtype!r}: pass one of mx's types")
+        if dtype is not None:
+            as_dtype("array", dtype)
         self._node = new_node(val, dtype)
 
     # --- properties ---------------------------------------------------------------------------------------------------
@@ -384,13 +386,13 @@ class array(Handle):
 
     def reshape(self, *shape: Any, stream: Any = None) -> array:
         """The elements in another shape, given as one sequence or as several integers; -1 stands for what is left."""
-        sequence = len(shape) == 1 and not isinstance(shape[0], int)
+        sequence = len(shape) == 1 and is_sequence(shape[0])
         return shapes.reshape(self, shape[0] if sequence else shape, stream=stream)
 
     def transpose(self, *axes: Any, stream: Any = None) -> array:
         """The axes in another order, given as one sequence or as several integers; none to reverse them."""
-        sequence = len(axes) == 1 and not isinstance(axes[0], int)
-        return shapes.transpose(self, (axes[0] if sequence else axes) if axes else None, stream=stream)
+        alone = len(axes) == 1 and (axes[0] is None or is_sequence(axes[0]))
+        return shapes.transpose(self, (axes[0] if alone else axes) if axes else None, stream=stream)
 
     def view(self, dtype: Dtype, *, stream: Any = None) -> array:
         """The bytes as elements of another type."""

@@ -27,7 +27,7 @@ from arrax.graph.dtypes import (
     uint64,
 )
 from arrax.graph.errors import SizeError
-from arrax.graph.handle import Handle
+from arrax.graph.handle import Handle, shown
 from arrax.graph.node import Node
 from arrax.graph.symbol import Symbol
 from arrax.prims.leaf import constant
@@ -38,6 +38,7 @@ from arrax.runtime.executor import data, from_numpy_array, to_numpy, tracing
 _SCALARS = (bool, int, float, complex)
 _LIMITS: dict[Dtype, Any] = {d: np.iinfo(d.np) for d in ALL if d.is_integer}
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
+AXES = 64  # that an array has at most, as in NumPy
 
 
 class ArrayLike:
@@ -76,7 +77,9 @@ def scalar_node(value: Any, kind: type, dtype: Dtype) -> Node:
         if dtype is uint64 and -(2**63) <= value < 0:
             value += 2**64
         if not limits.min <= value <= limits.max:
-            raise ValueError(f"[convert] expected an integer that fits {dtype.name}, got {value}: use a wider array")
+            raise ValueError(
+                f"[convert] expected an integer that fits {dtype.name}, got {shown(value)}: use a wider array"
+            )
         return constant(int(value), dtype)
     return constant(kind(value), dtype)
 
@@ -84,7 +87,7 @@ def scalar_node(value: Any, kind: type, dtype: Dtype) -> Node:
 def as_dtype(op: str, dtype: Any) -> Dtype:
     """A type that the caller has given, checked."""
     if not isinstance(dtype, Dtype):
-        raise TypeError(f"[{op}] expected a dtype such as mx.float32, got {dtype!r}: pass one of mx's types")
+        raise TypeError(f"[{op}] expected a dtype such as mx.float32, got {shown(dtype)}: pass one of mx's types")
     return dtype
 
 
@@ -93,7 +96,7 @@ def default_dtype(value: Any, kind: type) -> Dtype:
     if kind is int and not INT_MIN <= value <= INT_MAX:
         if -(2**63) <= value < 2**64:
             return int64 if value < 2**63 else uint64
-        raise ValueError(f"[array] expected an integer of at most 64 bits, got {value}: use a float")
+        raise ValueError(f"[array] expected an integer of at most 64 bits, got {shown(value)}: use a float")
     return scalar_dtype(kind)
 
 
@@ -261,14 +264,16 @@ def pair(op: str, a: Any, b: Any) -> tuple[Node, Node]:
 
 
 # --- nested lists -----------------------------------------------------------------------------------------------------
-def _shape_of(values: Any) -> tuple[tuple[int, ...], list[Any]]:
+def _shape_of(values: Any, depth: int = 0) -> tuple[tuple[int, ...], list[Any]]:
     """The common shape of nested lists and all their elements (scalars and arrays), depth first."""
     if not isinstance(values, list | tuple):
         return (), [values]
+    if depth == AXES:
+        raise ValueError(f"[array] expected lists of at most {AXES} levels, got more, or a list in itself: flatten it")
     shape: tuple[int, ...] | None = None
     flat: list[Any] = []
     for value in values:
-        inner, elements = _shape_of(value)
+        inner, elements = _shape_of(value, depth + 1)
         if len(elements) == 1 and isinstance(elements[0], Handle) and inner == ():
             inner = elements[0]._node.shape
         if shape is None:

@@ -15,6 +15,7 @@ import platform
 import threading
 from typing import Any
 
+from arrax.graph.handle import shown
 from arrax.runtime import executor
 
 
@@ -45,7 +46,7 @@ class Device:
 
     def __init__(self, type: DeviceType, index: int = 0) -> None:
         if not isinstance(type, DeviceType) or not isinstance(index, int):
-            raise TypeError(f"[Device] expected mx.cpu or mx.gpu and a number, got {type!r} and {index!r}")
+            raise TypeError(f"[Device] expected mx.cpu or mx.gpu and a number, got {shown(type)} and {shown(index)}")
         self.type = type
         self.index = index
 
@@ -130,9 +131,9 @@ def _as_device(op: str, device: Any) -> Device:
     if isinstance(device, DeviceType):
         device = Device(device)
     if not isinstance(device, Device):
-        raise TypeError(f"[{op}] expected a device such as mx.cpu, got {device!r}: pass one")
+        raise TypeError(f"[{op}] expected a device such as mx.cpu, got {shown(device)}: pass one")
     if device.type is gpu:
-        raise ValueError(f"[{op}] expected a device that is there, got {device!r}: there is no GPU, use mx.cpu")
+        raise ValueError(f"[{op}] expected a device that is there, got {shown(device)}: there is no GPU, use mx.cpu")
     return device
 
 
@@ -147,7 +148,7 @@ def check_stream(op: str, stream: Any) -> None:
     if stream is None or isinstance(stream, Stream | ThreadLocalStream):
         return
     if not isinstance(stream, Device | DeviceType):
-        raise TypeError(f"[{op}] expected a stream or a device such as mx.cpu, got {stream!r}: leave it out")
+        raise TypeError(f"[{op}] expected a stream or a device such as mx.cpu, got {shown(stream)}: leave it out")
     _as_device(op, stream)
 
 
@@ -165,21 +166,21 @@ def set_default_device(device: Device | DeviceType) -> None:
 def is_available(device: Device | DeviceType) -> bool:
     """Whether there is such a device. Raises TypeError for what is none."""
     if not isinstance(device, Device | DeviceType):
-        raise TypeError(f"[is_available] expected a device such as mx.cpu, got {device!r}: pass one")
+        raise TypeError(f"[is_available] expected a device such as mx.cpu, got {shown(device)}: pass one")
     return device == cpu
 
 
 def device_count(device_type: DeviceType) -> int:
     """How many devices of a kind there are. Raises TypeError for what is no kind."""
     if not isinstance(device_type, DeviceType):
-        raise TypeError(f"[device_count] expected mx.cpu or mx.gpu, got {device_type!r}: pass one of them")
+        raise TypeError(f"[device_count] expected mx.cpu or mx.gpu, got {shown(device_type)}: pass one of them")
     return int(device_type is cpu)
 
 
 def device_info(d: Device | DeviceType | None = None) -> dict[str, str | int]:
     """What is known of a device: its name, its architecture and its memory in bytes; nothing where it is not there."""
     if d is not None and not isinstance(d, Device | DeviceType):
-        raise TypeError(f"[device_info] expected a device such as mx.cpu, got {d!r}: pass one")
+        raise TypeError(f"[device_info] expected a device such as mx.cpu, got {shown(d)}: pass one")
     if (d.type if isinstance(d, Device) else d) is gpu:
         return {}
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
@@ -201,7 +202,7 @@ def default_stream(device: Device | DeviceType) -> Stream:
 def set_default_stream(stream: Stream) -> None:
     """Makes a stream the default one of this thread."""
     if not isinstance(stream, Stream):
-        raise TypeError(f"[set_default_stream] expected a stream, got {stream!r}: make one with new_stream")
+        raise TypeError(f"[set_default_stream] expected a stream, got {shown(stream)}: make one with new_stream")
     _thread.stream = stream
 
 
@@ -231,7 +232,7 @@ class StreamContext:
 
     def __init__(self, s: Stream | ThreadLocalStream | Device | DeviceType) -> None:
         if not isinstance(s, Stream | ThreadLocalStream | Device | DeviceType):
-            raise TypeError(f"[stream] expected a stream or a device, got {s!r}: pass mx.cpu")
+            raise TypeError(f"[stream] expected a stream or a device, got {shown(s)}: pass mx.cpu")
         self._inside = s
 
     def __enter__(self) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from arrax.core.convert import as_node
 from arrax.core.device import check_stream
 from arrax.graph.dtypes import Dtype
-from arrax.graph.handle import wrap
+from arrax.graph.handle import shown, wrap
 
 if TYPE_CHECKING:
     from arrax.core.array import array
@@ -78,9 +78,9 @@ def init(
     if not isinstance(backend, str):
         raise TypeError(f"[init] expected a str as backend, got {type(backend).__name__}: pass such as 'any'")
     if backend not in _BACKENDS:
-        raise ValueError(f"[init] expected a backend out of {list(_BACKENDS)}, got {backend!r}")
+        raise ValueError(f"[init] expected a backend out of {list(_BACKENDS)}, got {shown(backend)}")
     if strict:
-        raise RuntimeError(f"[init] expected processes to connect with {backend!r}, got none: leave out strict")
+        raise RuntimeError(f"[init] expected processes to connect with {shown(backend)}, got none: leave out strict")
     return _WORLD
 
 

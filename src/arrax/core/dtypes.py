@@ -29,7 +29,7 @@ from arrax.graph.dtypes import (
     uint32,
     uint64,
 )
-from arrax.graph.handle import Handle
+from arrax.graph.handle import Handle, shown
 
 if TYPE_CHECKING:
     from arrax.core.array import array
@@ -111,7 +111,7 @@ def issubdtype(arg1: Dtype | DtypeCategory, arg2: Dtype | DtypeCategory) -> bool
     for which, x in (("first", arg1), ("second", arg2)):
         if not isinstance(x, Dtype | DtypeCategory):
             raise (TypeError if x is None else ValueError)(
-                f"[issubdtype] expected a dtype or a category as {which} argument, got {x!r}: pass mx.float32"
+                f"[issubdtype] expected a dtype or a category as {which} argument, got {shown(x)}: pass mx.float32"
             )
     if isinstance(arg2, Dtype):
         return arg1 is arg2
@@ -141,7 +141,7 @@ def isdtype(dtype: Dtype, kind: Dtype | str | tuple[Dtype | str, ...]) -> bool:
     if isinstance(kind, Dtype):
         return dtype is kind
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise ValueError(f"[isdtype] expected a kind out of {sorted(_KINDS)}, got {kind!r}: choose one of them")
+        raise ValueError(f"[isdtype] expected a kind out of {sorted(_KINDS)}, got {shown(kind)}: choose one of them")
     return _KINDS[kind](dtype)
 
 
@@ -159,7 +159,7 @@ def result_type(*arrays_and_dtypes: array | Dtype | complex) -> Dtype:
         if type(dtype) in _SCALARS:
             scalars.append(type(dtype))
         elif not isinstance(dtype, Dtype):
-            raise ValueError(f"[result_type] expected arrays and dtypes, got {x!r}: convert it with mx.array")
+            raise ValueError(f"[result_type] expected arrays and dtypes, got {shown(x)}: convert it with mx.array")
         else:
             result = dtype if result is None else promote(result, dtype)
     if result is None:
@@ -201,7 +201,7 @@ class finfo:
     def __init__(self, arg: Dtype | array, /) -> None:
         arg = _dtype_of(arg)
         if not isinstance(arg, Dtype):
-            raise TypeError(f"[finfo] expected a dtype, got {arg!r}: pass one such as mx.float32")
+            raise TypeError(f"[finfo] expected a dtype, got {shown(arg)}: pass one such as mx.float32")
         if not arg.is_inexact:
             raise ValueError(f"[finfo] expected a floating point type, got {arg.name}: use iinfo")
         self.dtype = real_of(arg)
@@ -224,7 +224,7 @@ class iinfo:
     def __init__(self, arg: Dtype | array, /) -> None:
         arg = _dtype_of(arg)
         if not isinstance(arg, Dtype):
-            raise TypeError(f"[iinfo] expected a dtype, got {arg!r}: pass one such as mx.int32")
+            raise TypeError(f"[iinfo] expected a dtype, got {shown(arg)}: pass one such as mx.int32")
         if not arg.is_integer:
             raise ValueError(f"[iinfo] expected an integer type, got {arg.name}: use finfo")
         self.dtype = arg

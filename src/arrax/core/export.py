@@ -19,7 +19,7 @@ from arrax.core.io import load
 from arrax.core.operation_names import exported, shown_name
 from arrax.graph import show
 from arrax.graph.dtypes import complex128, float64
-from arrax.graph.handle import Handle, wrap
+from arrax.graph.handle import Handle, shown, wrap
 from arrax.graph.node import Node
 from arrax.graph.symbol import Rules
 from arrax.graph.template import inlined, needed, resolve
@@ -103,7 +103,7 @@ def _check(op: str, fun: Any, shapeless: Any, metadata: Any) -> None:
     if not callable(fun):
         raise TypeError(f"[{op}] expected a function, got {type(fun).__name__}")
     if not isinstance(shapeless, bool):
-        raise TypeError(f"[{op}] expected True or False for shapeless, got {shapeless!r}")
+        raise TypeError(f"[{op}] expected True or False for shapeless, got {shown(shapeless)}")
     if metadata is not None and not isinstance(metadata, str):
         raise TypeError(f"[{op}] expected a string as metadata, got {type(metadata).__name__}: encode it, as JSON say")
 

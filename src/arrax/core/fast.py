@@ -8,13 +8,13 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from arrax.core.arguments import expect
+from arrax.core.arguments import as_int, as_number
 from arrax.core.convert import array_node
 from arrax.core.delta import gated_delta_update
 from arrax.core.device import check_stream
 from arrax.core.kernels import cuda_kernel, metal_kernel, precompiled_cuda_kernel
 from arrax.graph.dtypes import Dtype, bool_, float32, promote
-from arrax.graph.handle import Handle, wrap
+from arrax.graph.handle import Handle, shown, wrap
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import broadcast_shapes
 from arrax.prims import pointwise as p
@@ -66,9 +66,7 @@ def _normal_type(op: str, *operands: Node | None) -> Dtype:
 
 
 def _eps(op: str, eps: Any) -> float:
-    if not isinstance(eps, int | float):
-        raise TypeError(f"[{op}] expected a float as eps, got {type(eps).__name__}: pass such as 1e-5")
-    return float(eps)
+    return float(as_number(op, eps, "eps"))
 
 
 def rms_norm(x: array, weight: array | None, eps: float, *, stream: Any = None) -> array:
@@ -168,7 +166,7 @@ def _start(a: Node, offset: Any, dtype: Dtype) -> Node | float:
             return float(operator.index(offset))
         except TypeError:
             error = TypeError if offset is None else ValueError
-            raise error(f"[rope] expected an integer or an array as offset, got {offset!r}: pass an int") from None
+            raise error(f"[rope] expected an integer or an array as offset, got {shown(offset)}: pass an int") from None
     start = offset._node
     if not start.dtype.is_integer:
         raise ValueError(f"[rope] expected an integer offset, got {start.dtype.name}: cast it")
@@ -239,9 +237,8 @@ def rope(
     [1.0, 1.0, 1.0, 1.0]
     """
     check_stream("rope", stream)
-    expect("rope", int, dims=dims)
-    expect("rope", float, scale=scale)
-    expect("rope", float | None, base=base)
+    dims, scale = as_int("rope", dims, "dims"), as_number("rope", scale, "scale")
+    base = base if base is None else as_number("rope", base, "base")
     node = array_node("rope", a)
     if node.ndim < 3:
         raise ValueError(f"[rope] expected shape (B, ..., T, D), got {list(node.shape)}: add axes")
@@ -348,7 +345,7 @@ def scaled_dot_product_attention(
     (1, 2, 3, 4)
     """
     check_stream("scaled_dot_product_attention", stream)
-    expect("scaled_dot_product_attention", float, scale=scale)
+    scale = as_number(_ATTENTION, scale, "scale")
     nodes = [array_node(_ATTENTION, x) for x in (q, k, v)]
     dtype = promote(promote(nodes[0].dtype, nodes[1].dtype), nodes[2].dtype)
     if not dtype.is_float:
@@ -359,7 +356,7 @@ def scaled_dot_product_attention(
     how = None
     if isinstance(mask, str):
         if mask != "causal":
-            raise ValueError(f"[{_ATTENTION}] expected the mask 'causal' or an array, got {mask!r}")
+            raise ValueError(f"[{_ATTENTION}] expected the mask 'causal' or an array, got {shown(mask)}")
         how = mask
     elif mask is not None:
         how = "array"

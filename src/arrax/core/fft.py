@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from arrax.core.arguments import expect
-from arrax.core.axes import as_ints, normalize_axis
+from arrax.core.arguments import as_int, as_ints, as_number, expect
+from arrax.core.axes import normalize_axis
 from arrax.core.convert import array_node
 from arrax.core.device import check_device, check_stream
 from arrax.core.ops.math import conj
 from arrax.core.ops.shape import roll
-from arrax.core.stft import istft, stft
+from arrax.core.stft import check_norm, istft, stft
 from arrax.graph.dtypes import Dtype, float32, int32, real_of, to_complex
-from arrax.graph.handle import wrap
+from arrax.graph.handle import shown, wrap
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import bind
 from arrax.prims import fourier
@@ -33,7 +33,6 @@ __all__ = [
 ]  # fmt: skip
 
 _wrap: Callable[[Node], Any] = wrap
-_NORMS = ("backward", "ortho", "forward")
 
 
 def _arguments(
@@ -41,19 +40,16 @@ def _arguments(
 ) -> tuple[Node, tuple[int, ...], tuple[int, ...]]:
     """The array, the axes to transform, and the sizes of the transforms; ``halved`` where half a spectrum comes in."""
     node = array_node(op, a)
-    if not isinstance(norm, str):
-        raise TypeError(f"[{op}] expected a norm out of {list(_NORMS)}, got {norm!r}")
-    if norm not in _NORMS:
-        raise ValueError(f"[{op}] expected a norm out of {list(_NORMS)}, got {norm!r}")
+    check_norm(op, norm)
     expect(op, tuple | None, s=s, axes=axes)
     if axes is None and s is not None:
-        raise ValueError(f"[{op}] expected axes for the sizes {s}, got None: pass both")
+        raise ValueError(f"[{op}] expected axes for the sizes {shown(s)}, got None: pass both")
     if axes is None and not node.ndim:
         raise ValueError(f"[{op}] expected at least one axis, got a scalar: reshape it")
     along = range(node.ndim) if axes is None else as_ints(op, axes, "axes")
     positions = tuple(normalize_axis(op, i, node.ndim) for i in along)
     if len(set(positions)) != len(positions):
-        raise ValueError(f"[{op}] expected every axis once, got {list(along)}: leave out duplicates")
+        raise ValueError(f"[{op}] expected every axis once, got {shown(axes)}: leave out duplicates")
     if s is None:
         sizes = [node.shape[i] for i in positions]
         if halved and sizes:
@@ -61,9 +57,9 @@ def _arguments(
     else:
         sizes = list(as_ints(op, s, "sizes"))
         if len(sizes) != len(positions):
-            raise ValueError(f"[{op}] expected a size for every axis, got {sizes} for {list(along)}")
+            raise ValueError(f"[{op}] expected a size for every axis, got {shown(sizes)} for {len(positions)} axes")
     if any(n <= 0 for n in sizes):
-        raise ValueError(f"[{op}] expected sizes of at least 1, got {sizes}")
+        raise ValueError(f"[{op}] expected sizes of at least 1, got {shown(sizes)}")
     return node, positions, tuple(sizes)
 
 
@@ -152,7 +148,9 @@ def irfft(a: array, n: int | None = None, axis: int = -1, norm: str = "backward"
     return _to_real("irfft", a, _one(n), [axis], norm)
 
 
-_SWAPPED = {"backward": "forward", "forward": "backward"}
+def _swapped(norm: Any) -> Any:
+    """The norm of the transform the other way round; whatever is none is left for the check."""
+    return {"backward": "forward", "forward": "backward"}.get(norm, norm) if isinstance(norm, str) else norm
 
 
 def hfft(a: array, n: int | None = None, axis: int = -1, norm: str = "backward", stream: Any = None) -> array:
@@ -160,13 +158,13 @@ def hfft(a: array, n: int | None = None, axis: int = -1, norm: str = "backward",
     check_stream("hfft", stream)
     node = array_node("hfft", a)
     turned = bind(p.conj_p, (node,)) if node.dtype.is_complex else node
-    return _to_real("hfft", _wrap(turned), _one(n), [axis], _SWAPPED.get(norm, norm))
+    return _to_real("hfft", _wrap(turned), _one(n), [axis], _swapped(norm))
 
 
 def ihfft(a: array, n: int | None = None, axis: int = -1, norm: str = "backward", stream: Any = None) -> array:
     """The inverse of :func:`hfft`: the first ``n // 2 + 1`` terms of the inverse transform of real numbers."""
     check_stream("ihfft", stream)
-    return conj(_from_real("ihfft", a, _one(n), [axis], _SWAPPED.get(norm, norm)))
+    return conj(_from_real("ihfft", a, _one(n), [axis], _swapped(norm)))
 
 
 # --- several axes -----------------------------------------------------------------------------------------------------
@@ -235,13 +233,14 @@ def irfftn(a: array, s: _Sizes = None, axes: _Sizes = None, norm: str = "backwar
 
 
 # --- frequencies ------------------------------------------------------------------------------------------------------
-def _check_frequencies(op: str, n: Any, d: float) -> None:
-    if not isinstance(n, int):
-        raise TypeError(f"[{op}] expected an int as n, got {type(n).__name__}")
+def _frequencies(op: str, n: Any, d: Any) -> tuple[int, float]:
+    """The number of samples and their distance, checked."""
+    n, d = as_int(op, n, "n"), as_number(op, d, "d")
     if n <= 0:
         raise ValueError(f"[{op}] expected n of at least 1, got {n}")
     if d == 0:
         raise ValueError(f"[{op}] expected a spacing d other than zero, got {d}")
+    return n, d
 
 
 def _over(op: str, k: Node, divisor: float, dtype: Dtype | None, device: Any) -> Any:
@@ -260,9 +259,8 @@ def fftfreq(n: int, d: float = 1.0, stream: Any = None, *, dtype: Dtype | None =
     [0.0, 0.25, -0.5, -0.25]
     """
     check_stream("fftfreq", stream)
-    expect("fftfreq", float, d=d)
     expect("fftfreq", Dtype | None, dtype=dtype)
-    _check_frequencies("fftfreq", n, d)
+    n, d = _frequencies("fftfreq", n, d)
     k = iota((n,), 0, int32)
     positive = p.less(k, constant((n + 1) // 2, int32))
     return _over("fftfreq", p.where(positive, k, p.sub(k, constant(n, int32))), n * d, dtype, device)
@@ -271,9 +269,8 @@ def fftfreq(n: int, d: float = 1.0, stream: Any = None, *, dtype: Dtype | None =
 def rfftfreq(n: int, d: float = 1.0, stream: Any = None, *, dtype: Dtype | None = None, device: Any = None) -> array:
     """The frequencies of the terms of :func:`rfft` of n samples at distance d."""
     check_stream("rfftfreq", stream)
-    expect("rfftfreq", float, d=d)
     expect("rfftfreq", Dtype | None, dtype=dtype)
-    _check_frequencies("rfftfreq", n, d)
+    n, d = _frequencies("rfftfreq", n, d)
     return _over("rfftfreq", iota((n // 2 + 1,), 0, int32), n * d, dtype, device)
 
 

@@ -20,7 +20,7 @@ from arrax.core.files.npz import npz_writer, read_npz
 from arrax.core.files.safetensors import read_safetensors, safetensors_writer
 from arrax.core.files.streams import File, evaluated, is_path, reading
 from arrax.core.files.streams import save as save_file
-from arrax.graph.handle import wrap
+from arrax.graph.handle import shown, wrap
 from arrax.graph.node import Node
 
 if TYPE_CHECKING:
@@ -150,11 +150,13 @@ def _format(file: Any, given: str | None) -> str:
             )
         _, dot, given = path.rpartition(".")
         if not dot:
-            raise ValueError(f"[load] expected a name with an extension, got {path!r}: pass format")
+            raise ValueError(f"[load] expected a name with an extension, got {shown(path)}: pass format")
     if not isinstance(given, str):
         raise TypeError(f"[load] expected a string as format, got {type(given).__name__}: pass one of {_FORMATS}")
     if given not in _FORMATS:
-        raise ValueError(f"[load] expected one of the formats {', '.join(_FORMATS)}, got {given!r}: convert the file")
+        raise ValueError(
+            f"[load] expected one of the formats {', '.join(_FORMATS)}, got {shown(given)}: convert the file"
+        )
     return given
 
 

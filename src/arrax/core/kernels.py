@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from arrax.core.device import check_stream
+from arrax.graph.handle import shown
 
 if TYPE_CHECKING:
     from arrax.core.array import array
@@ -21,7 +22,7 @@ def _check(op: str, texts: dict[str, Any], names: dict[str, Any]) -> None:
             raise TypeError(f"[{op}] expected a str as {name}, got {type(value).__name__}: pass source code")
     for name, value in names.items():
         if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
-            raise TypeError(f"[{op}] expected a list of str as {name}, got {value!r}: pass the parameters' names")
+            raise TypeError(f"[{op}] expected a list of str as {name}, got {shown(value)}: pass the parameters' names")
 
 
 def _no_back_end(op: str, what: str) -> RuntimeError:

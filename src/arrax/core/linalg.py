@@ -31,7 +31,7 @@ from arrax.graph.dtypes import (
     uint8,
     uint32,
 )
-from arrax.graph.handle import wrap
+from arrax.graph.handle import shown, wrap
 from arrax.graph.node import Node
 from arrax.graph.primitive import bind, broadcast_shapes
 from arrax.prims import contract
@@ -200,7 +200,7 @@ def _matrices(op: str, a: Any, types: tuple[Dtype, ...] = _TYPES, square: bool =
 
 def _lower(op: str, letter: Any) -> bool:
     if not isinstance(letter, str):
-        raise TypeError(f"[{op}] expected 'L' or 'U' as UPLO, got {letter!r}")
+        raise TypeError(f"[{op}] expected 'L' or 'U' as UPLO, got {shown(letter)}")
     return letter.upper() != "U"
 
 
@@ -442,7 +442,7 @@ def qr(a: array, *, mode: str = "reduced", stream: Any = None) -> QRResult:
     """
     check_stream("qr", stream)
     if mode not in ("reduced", "complete"):
-        raise ValueError(f"[qr] expected mode 'reduced' or 'complete', got {mode!r}: choose one of them")
+        raise ValueError(f"[qr] expected mode 'reduced' or 'complete', got {shown(mode)}: choose one of them")
     node = _matrices("qr", a, square=False)
     m, n = node.shape[-2:]
     if mode == "complete" and m > n:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+from arrax.graph.handle import shown
 from arrax.prims.leaf import const
 from arrax.runtime.buffer import pool
 from arrax.transforms.trees import arrays
@@ -22,7 +23,7 @@ def _limit(op: str, limit: Any) -> int:
     except TypeError:
         value = -1
     if not 0 <= value < 1 << 64:
-        raise TypeError(f"[{op}] expected a number of bytes as a limit, got {limit!r}: pass an int of at least 0")
+        raise TypeError(f"[{op}] expected a number of bytes as a limit, got {shown(limit)}: pass an int of at least 0")
     return value
 
 

@@ -22,6 +22,7 @@ from arrax.graph.dtypes import (
     uint32,
     uint64,
 )
+from arrax.graph.handle import shown
 
 API_VERSION = "2025.12"
 _VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", API_VERSION)
@@ -32,7 +33,7 @@ def check_version(version: str | None) -> None:
     """Raises ValueError for a version of the standard that is none or is newer than ours."""
     if version is not None and version not in _VERSIONS:
         raise ValueError(
-            f"[__array_namespace__] expected a version out of {list(_VERSIONS)}, got {version!r}: leave it out"
+            f"[__array_namespace__] expected a version out of {list(_VERSIONS)}, got {shown(version)}: leave it out"
         )
 
 

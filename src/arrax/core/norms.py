@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from arrax.core.arguments import expect
+from arrax.core.arguments import as_ints, as_number
 from arrax.core.axes import normalize_axes, normalize_axis
 from arrax.core.convert import array_node
 from arrax.core.device import check_stream
 from arrax.graph.dtypes import float32, float64, real_of, to_inexact
-from arrax.graph.handle import wrap
+from arrax.graph.handle import shown, wrap
 from arrax.graph.node import Node
 from arrax.graph.primitive import Primitive, bind
 from arrax.prims import linalg as factor
@@ -140,20 +140,22 @@ def norm(
     check_stream("norm", stream)
     node = array_node("norm", a)
     node = p.cast(node, to_inexact(node.dtype))
-    given = range(node.ndim) if axis is None else axis if isinstance(axis, list | tuple) else (axis,)
+    given = range(node.ndim) if axis is None else as_ints("norm", axis, "axes")
     axes = tuple(normalize_axis("norm", i, node.ndim) for i in given)
     if len(set(axes)) != len(axes):
-        raise ValueError(f"[norm] expected every axis once, got {list(given)}: leave out duplicates")
+        raise ValueError(f"[norm] expected every axis once, got {shown(axis)}: leave out duplicates")
     if ord is None and (axis is None or len(axes) <= 2):
         result = _two_norm(node, tuple(sorted(axes)))
         return _wrap(_without(p.cast(result, real_of(node.dtype)), axes, keepdims))
-    if not isinstance(ord, str):
-        expect("norm", float | None, ord=ord)
+    if ord is not None and not isinstance(ord, str):
+        ord = as_number("norm", ord, "ord")
     if isinstance(ord, str):
         if len(axes) != 2:
-            raise ValueError(f"[norm] expected two axes for ord {ord!r}, got {len(axes)}: pass axis=(rows, columns)")
+            raise ValueError(
+                f"[norm] expected two axes for ord {shown(ord)}, got {len(axes)}: pass axis=(rows, columns)"
+            )
         if ord not in ("f", "fro", "nuc"):
-            raise ValueError(f"[norm] expected 'fro', 'nuc' or a number as ord, got {ord!r}")
+            raise ValueError(f"[norm] expected 'fro', 'nuc' or a number as ord, got {shown(ord)}")
     if len(axes) == 1 and not isinstance(ord, str) and ord is not None:
         result = _vector_norm(node, float(ord), axes)
         result = p.cast(result, real_of(node.dtype) if float(ord) == 2 else node.dtype)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from arrax.core.arguments import expect
+from arrax.core.arguments import as_int, expect
 from arrax.core.convert import array_node
 from arrax.core.device import check_stream
 from arrax.core.ops.products import gather_matrices, matrix_indices, record_matmul
 from arrax.graph.dtypes import Dtype, bfloat16, float32, float64, promote, uint8, uint32
 from arrax.graph.errors import NoDerivativeError
-from arrax.graph.handle import wrap
+from arrax.graph.handle import shown, wrap
 from arrax.graph.node import Node
 from arrax.graph.primitive import broadcast_shapes
 from arrax.prims import pointwise as p
@@ -50,11 +50,14 @@ _FP4_MAX, _FP8_MAX = 6.0, 448.0
 
 
 # --- arguments --------------------------------------------------------------------------------------------------------
-def _scheme(op: str, group_size: int | None, bits: int | None, mode: str) -> tuple[int, int]:
+def _scheme(op: str, group_size: Any, bits: Any, mode: str) -> tuple[int, int]:
     if mode not in _DEFAULTS:
-        raise ValueError(f"[{op}] expected a mode out of {list(_DEFAULTS)}, got {mode!r}")
+        raise ValueError(f"[{op}] expected a mode out of {list(_DEFAULTS)}, got {shown(mode)}")
     size, width = _DEFAULTS[mode]
-    chosen = (size if group_size is None else group_size, width if bits is None else bits)
+    chosen = (
+        size if group_size is None else as_int(op, group_size, "group_size"),
+        width if bits is None else as_int(op, bits, "bits"),
+    )
     if mode == "affine":
         if chosen[0] not in _GROUP_SIZES:
             raise ValueError(f"[{op}] expected a group size out of {list(_GROUP_SIZES)}, got {chosen[0]}")
@@ -186,7 +189,6 @@ def quantize(
     ((2, 16), (2, 1))
     """
     check_stream("quantize", stream)
-    expect("quantize", int | None, group_size=group_size, bits=bits)
     expect("quantize", str, mode=mode)
     op = "quantize"
     group_size, bits = _scheme(op, group_size, bits, mode)
@@ -253,7 +255,6 @@ def dequantize(
     [3.0, 3.0]
     """
     check_stream("dequantize", stream)
-    expect("dequantize", int | None, group_size=group_size, bits=bits)
     expect("dequantize", str, mode=mode)
     expect("dequantize", Dtype | None, dtype=dtype)
     op = "dequantize"
@@ -358,7 +359,6 @@ def quantized_matmul(
     [[64.0, 64.0, 64.0]]
     """
     check_stream("quantized_matmul", stream)
-    expect("quantized_matmul", int | None, group_size=group_size, bits=bits)
     expect("quantized_matmul", str, mode=mode)
     op = "quantized_matmul"
     scheme = _scheme(op, group_size, bits, mode)
@@ -408,7 +408,6 @@ def gather_qmm(
         ValueError: if the arguments do not fit together.
     """
     check_stream("gather_qmm", stream)
-    expect("gather_qmm", int | None, group_size=group_size, bits=bits)
     expect("gather_qmm", str, mode=mode)
     op = "gather_qmm"
     scheme = _scheme(op, group_size, bits, mode)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from arrax.core.arguments import as_int, expect
 from arrax.core.convert import array_node
 from arrax.core.device import check_stream
 from arrax.core.ops.products import gather_matrices, matrix_indices, record_matmul
 from arrax.core.quantization import dequantize, quantize
 from arrax.graph.dtypes import Dtype, bfloat16, float16, float32, uint32
-from arrax.graph.handle import wrap
+from arrax.graph.handle import shown, wrap
 from arrax.graph.node import Node
 from arrax.graph.primitive import broadcast_shapes
 from arrax.prims import pointwise as p
@@ -25,14 +26,19 @@ _MODES = {"nvfp4": (16, 4), "mxfp8": (32, 8)}
 _TYPES = (float32, float16, bfloat16)
 
 
-def _check(op: str, group_size: int | None, bits: int | None, mode: str, scale_x: Any, scale_w: Any) -> None:
-    if not isinstance(mode, str):
-        raise TypeError(f"[{op}] expected a mode out of {list(_MODES)}, got {mode!r}: pass a str")
+def _check(op: str, group_size: Any, bits: Any, mode: str, scale_x: Any, scale_w: Any) -> None:
+    expect(op, str, mode=mode)
     if mode not in _MODES:
-        raise ValueError(f"[{op}] expected a mode out of {list(_MODES)}, got {mode!r}: choose one of them")
+        raise ValueError(f"[{op}] expected a mode out of {list(_MODES)}, got {shown(mode)}: choose one of them")
     size, width = _MODES[mode]
-    if (size if group_size is None else group_size, width if bits is None else bits) != (size, width):
-        raise ValueError(f"[{op}] expected group size {size} and {width} bits for {mode}, got {group_size} and {bits}")
+    given = (
+        size if group_size is None else as_int(op, group_size, "group_size"),
+        width if bits is None else as_int(op, bits, "bits"),
+    )
+    if given != (size, width):
+        raise ValueError(
+            f"[{op}] expected group size {size} and {width} bits for {mode}, got {given[0]} and {given[1]}"
+        )
     if (scale_x is None) != (scale_w is None):
         raise ValueError(f"[{op}] expected both global scales or none, got one: pass the other one")
 

@@ -20,14 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from arrax.core.arguments import expect
+from arrax.core.arguments import as_int, as_number, as_shape, expect
 from arrax.core.array import array
-from arrax.core.axes import as_shape, normalize_axis
+from arrax.core.axes import normalize_axis
 from arrax.core.convert import array_node, as_node, scalar_kind, typed_node
 from arrax.core.device import check_stream
 from arrax.core.draws import between, by_cumulative_distribution, under
 from arrax.graph.dtypes import Dtype, bfloat16, bool_, float16, float32, int32, promote, uint8, uint32
-from arrax.graph.handle import Handle, wrap
+from arrax.graph.handle import Handle, shown, wrap
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import broadcast_shapes
 from arrax.prims import pointwise as p
@@ -64,9 +64,9 @@ def key(seed: int) -> array:
     try:
         value = operator.index(seed)
     except TypeError:
-        raise TypeError(f"[key] expected an integer seed, got {seed!r}: pass an int") from None
+        raise TypeError(f"[key] expected an integer seed, got {shown(seed)}: pass an int") from None
     if not 0 <= value < 1 << 64:
-        raise TypeError(f"[key] expected a seed from 0 to 2**64 - 1, got {value}: reduce it modulo 2**64")
+        raise TypeError(f"[key] expected a seed from 0 to 2**64 - 1, got {shown(value)}: reduce it modulo 2**64")
     return _wrap(_key_node(value >> 32, value & 0xFFFFFFFF))
 
 
@@ -112,7 +112,10 @@ def split(key: array, num: int = 2, stream: Any = None) -> array:
     """
     check_stream("split", stream)
     array_node("split", key)
-    return _wrap(reshape(_bits("split", key, as_shape("split", (num, 2))), (num, 2)))
+    num = as_int("split", num, "num")
+    if num < 0:
+        raise ValueError(f"[split] expected a number of keys of at least 0, got {num}: pass another one")
+    return _wrap(reshape(_bits("split", key, (num, 2)), (num, 2)))
 
 
 _LANES = 0xFFFFFFFF_00000000_FFFFFFFF
@@ -182,11 +185,8 @@ def _symmetric(op: str, key: Any, shape: Shape) -> Node:
 
 
 def _dtype(op: str, dtype: Dtype | None) -> Dtype:
-    if dtype is None:
-        return float32
-    if not isinstance(dtype, Dtype):
-        raise TypeError(f"[{op}] expected a dtype, got {dtype!r}: pass one such as float32")
-    return dtype
+    expect(op, Dtype | None, dtype=dtype)
+    return dtype or float32
 
 
 def _real(op: str, dtype: Dtype | None) -> Dtype:
@@ -205,8 +205,7 @@ def _drawn(op: str, dtype: Dtype | None) -> Dtype:
 
 
 def _shape(op: str, shape: Any) -> Shape:
-    if not isinstance(shape, list | tuple):
-        raise TypeError(f"[{op}] expected a sequence of ints as shape, got {shape!r}: pass a list or a tuple")
+    expect(op, tuple, shape=shape)
     return as_shape(op, shape)
 
 
@@ -522,13 +521,12 @@ def categorical(
     op = "categorical"
     node = array_node(op, logits)
     axis = normalize_axis(op, axis, node.ndim)
-    expect(op, int | None, num_samples=num_samples)
     if shape is not None and num_samples is not None:
         raise ValueError(f"[{op}] expected shape or num_samples, got both: leave one of them out")
     rest = (*node.shape[:axis], *node.shape[axis + 1 :])
     drawn, from_end = node.shape, axis - node.ndim
     if num_samples is not None:
-        drawn = (*node.shape, *as_shape(op, num_samples))
+        drawn = (*node.shape, *as_shape(op, as_int(op, num_samples, "num_samples")))
         node = reshape(node, (*node.shape, 1))
         from_end -= 1
     elif shape is not None:
@@ -578,7 +576,7 @@ def laplace(
     [2.0, 2.0, 2.0]
     """
     check_stream("laplace", stream)
-    expect("laplace", float, loc=loc, scale=scale)
+    loc, scale = as_number("laplace", loc, "loc"), as_number("laplace", scale, "scale")
     dtype = _real("laplace", dtype)
     u = _symmetric("laplace", key, _shape("laplace", shape))
     x = p.cast(p.mul(p.sign(u), p.log1p(p.neg(p.abs_(u)))), dtype)
@@ -608,10 +606,4 @@ def permutation(x: int | array, axis: int = 0, key: array | None = None, stream:
     if isinstance(x, Handle):
         axis = normalize_axis(op, axis, x._node.ndim)
         return _wrap(take(x._node, argsort(_bits(op, key, (x._node.shape[axis],)), 0), axis))
-    try:
-        n = operator.index(x)
-    except TypeError:
-        raise TypeError(
-            f"[{op}] expected an int or an array, got {type(x).__name__}: convert it with mx.array"
-        ) from None
-    return _wrap(argsort(_bits(op, key, as_shape(op, (n,))), 0))
+    return _wrap(argsort(_bits(op, key, as_shape(op, as_int(op, x, "x"))), 0))

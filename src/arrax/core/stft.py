@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from arrax.core.arguments import as_int, expect
 from arrax.core.convert import array_node
 from arrax.core.device import check_stream
 from arrax.core.ops.indexed import pad
 from arrax.graph.dtypes import Dtype, float32, promote, real_of, to_complex
-from arrax.graph.handle import wrap
+from arrax.graph.handle import shown, wrap
 from arrax.graph.node import Node
 from arrax.graph.primitive import bind
 from arrax.prims import fourier
@@ -36,24 +37,23 @@ def _at_least_single(dtype: Dtype) -> Dtype:
 
 # --- arguments --------------------------------------------------------------------------------------------------------
 def _positive(op: str, name: str, value: Any) -> int:
-    if not isinstance(value, int):
-        raise TypeError(f"[{op}] expected an int as {name}, got {type(value).__name__}: pass one")
+    value = as_int(op, value, name)
     if value <= 0:
         raise ValueError(f"[{op}] expected a positive {name}, got {value}: pass a larger one")
     return value
 
 
-def _check_norm(op: str, norm: Any) -> None:
-    if not isinstance(norm, str):
-        raise TypeError(f"[{op}] expected a norm out of {list(_NORMS)}, got {norm!r}: pass a str")
+def check_norm(op: str, norm: Any) -> None:
+    """Raises TypeError for what is no str, ValueError for one that is no norm of a transform."""
+    expect(op, str, norm=norm)
     if norm not in _NORMS:
-        raise ValueError(f"[{op}] expected a norm out of {list(_NORMS)}, got {norm!r}: choose one of them")
+        raise ValueError(f"[{op}] expected a norm out of {list(_NORMS)}, got {shown(norm)}: choose one of them")
 
 
 def _window(op: str, window: Any, win_length: int | None, n_fft: int) -> Node:
     """The window, one by default, in the middle of ``n_fft`` elements, in single or double precision."""
     if window is None:
-        n = n_fft if win_length is None else win_length
+        n = n_fft if win_length is None else as_int(op, win_length, "win_length")
         if n < 0:
             raise ValueError(f"[{op}] expected a win_length of at least 0, got {n}: pass a larger one")
         node = broadcast(constant(1, float32), (n,))
@@ -115,9 +115,9 @@ def stft(
     check_stream("stft", stream)
     op = "stft"
     node = array_node(op, x)
-    _positive(op, "n_fft", n_fft)
+    n_fft = _positive(op, "n_fft", n_fft)
     hop = _positive(op, "hop_length", n_fft // 4 if hop_length is None else hop_length)
-    _check_norm(op, norm)
+    check_norm(op, norm)
     if not node.ndim:
         raise ValueError("[stft] expected at least one axis, got a scalar: reshape it")
     taper = _window(op, window, win_length, n_fft)
@@ -200,7 +200,7 @@ def istft(
     half = onesided is not False
     n = _positive(op, "n_fft", (2 * (terms - 1) if half else terms) if n_fft is None else n_fft)
     hop = _positive(op, "hop_length", n // 4 if hop_length is None else hop_length)
-    _check_norm(op, norm)
+    check_norm(op, norm)
     taper = _window(op, window, win_length, n)
     if not terms or not count:
         raise ValueError(f"[istft] expected frequencies and frames, got shape {list(node.shape)}: leave it out")
@@ -219,7 +219,7 @@ def istft(
     signal = _overlap_add(_times(frames, taper), hop)
     signal = p.div(signal, p.cast(_at_least(weights), signal.dtype))
     total, first = signal.shape[1], n // 2 if center else 0
-    size = max(total - 2 * first if length is None else length, 0)
+    size = max(total - 2 * first if length is None else as_int(op, length, "length"), 0)
     known = max(min(size, total - first), 0)  # with a length, the end that was added for centering counts
     signal = slice_(signal, (rows, known), (0, first))
     if known != size:

@@ -6,6 +6,7 @@ the layers between can make arrays without knowing it.
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any, TypeVar
 
 from arrax.graph.node import Node
@@ -35,3 +36,24 @@ def wrap(node: Node) -> Any:
     handle = _new(_class)
     handle._node = node
     return handle
+
+
+class _Short(reprlib.Repr):
+    """Values as error messages show them: on one line, cut off, arrays by type and shape, however deep they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 3
+        self.maxstring = self.maxother = 60
+
+    def repr1(self, x: Any, level: int) -> str:
+        if isinstance(x, Handle):
+            return f"array({x._node.dtype.name}, shape={list(x._node.shape)})"
+        if hasattr(x, "dtype") and hasattr(x, "shape") and not isinstance(x, type):
+            return f"{type(x).__name__}({x.dtype}, shape={self.repr1(x.shape, 1)})" if x.shape else str(x)[:60]
+        if isinstance(x, int) and x.bit_length() > 128:
+            return f"an int of {x.bit_length()} bits"
+        return " ".join(super().repr1(x, level).split())
+
+
+shown = _Short().repr

@@ -9,17 +9,31 @@ array([[0.5, 0.5],
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from functools import wraps
+from typing import Any, Literal
 
 import arrax.core as mx
+from arrax.nn.arguments import arrays, shown
 
 Initializer = Callable[[mx.array], mx.array]
 FanMode = Literal["fan_in", "fan_out"]
 
 
+def _of_array(function: Callable[..., mx.array]) -> Callable[..., mx.array]:
+    """An initializer that raises TypeError for what is no array."""
+
+    @wraps(function)
+    def checked(a: mx.array, *args: Any, **kwargs: Any) -> mx.array:
+        arrays("init", a=a)
+        return function(a, *args, **kwargs)
+
+    return checked
+
+
 def constant(value: float, dtype: mx.Dtype = mx.float32) -> Initializer:
     """Fill an array with ``value``."""
 
+    @_of_array
     def initializer(a: mx.array) -> mx.array:
         return mx.full(a.shape, value, dtype=dtype)
 
@@ -29,6 +43,7 @@ def constant(value: float, dtype: mx.Dtype = mx.float32) -> Initializer:
 def normal(mean: float = 0.0, std: float = 1.0, dtype: mx.Dtype = mx.float32) -> Initializer:
     """Draw from the normal distribution of the given mean and standard deviation."""
 
+    @_of_array
     def initializer(a: mx.array) -> mx.array:
         return mx.random.normal(shape=a.shape, scale=std, loc=mean, dtype=dtype)
 
@@ -38,6 +53,7 @@ def normal(mean: float = 0.0, std: float = 1.0, dtype: mx.Dtype = mx.float32) ->
 def uniform(low: float = 0.0, high: float = 1.0, dtype: mx.Dtype = mx.float32) -> Initializer:
     """Draw from the uniform distribution on ``[low, high)``."""
 
+    @_of_array
     def initializer(a: mx.array) -> mx.array:
         return mx.random.uniform(low, high, a.shape, dtype=dtype)
 
@@ -47,6 +63,7 @@ def uniform(low: float = 0.0, high: float = 1.0, dtype: mx.Dtype = mx.float32) -
 def identity(dtype: mx.Dtype = mx.float32) -> Initializer:
     """The identity matrix. The initializer raises ValueError if the array is no square matrix."""
 
+    @_of_array
     def initializer(a: mx.array) -> mx.array:
         if a.ndim != 2 or a.shape[0] != a.shape[1]:
             raise ValueError(f"[init.identity] the array must be a square matrix but has the shape {a.shape}.")
@@ -59,6 +76,8 @@ def _fan_in_and_out(a: mx.array) -> tuple[int, int]:
     """How many inputs and outputs a weight of the shape ``(outputs, ..., inputs)`` connects."""
     if a.ndim < 2:
         raise ValueError(f"[init] the array must have at least 2 dimensions but has {a.ndim}.")
+    if not a.size:
+        raise ValueError(f"[init] the array must not be empty but has the shape {a.shape}.")
     positions = math.prod(a.shape[1:-1])
     return a.shape[-1] * positions, a.shape[0] * positions
 
@@ -66,7 +85,7 @@ def _fan_in_and_out(a: mx.array) -> tuple[int, int]:
 def _fan(a: mx.array, mode: str) -> int:
     fan_in, fan_out = _fan_in_and_out(a)
     if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f"[init] mode must be 'fan_in' or 'fan_out' but is {mode!r}.")
+        raise ValueError(f"[init] mode must be 'fan_in' or 'fan_out' but is {shown(mode)}.")
     return fan_in if mode == "fan_in" else fan_out
 
 
@@ -76,6 +95,7 @@ def glorot_normal(dtype: mx.Dtype = mx.float32) -> Callable[..., mx.array]:
     The initializer takes ``gain`` (1.0) as a second argument and raises ValueError for less than two dimensions.
     """
 
+    @_of_array
     def initializer(a: mx.array, gain: float = 1.0) -> mx.array:
         std = gain * math.sqrt(2 / sum(_fan_in_and_out(a)))
         return mx.random.normal(shape=a.shape, scale=std, dtype=dtype)
@@ -89,6 +109,7 @@ def glorot_uniform(dtype: mx.Dtype = mx.float32) -> Callable[..., mx.array]:
     The initializer takes ``gain`` (1.0) as a second argument and raises ValueError for less than two dimensions.
     """
 
+    @_of_array
     def initializer(a: mx.array, gain: float = 1.0) -> mx.array:
         limit = gain * math.sqrt(6 / sum(_fan_in_and_out(a)))
         return mx.random.uniform(-limit, limit, a.shape, dtype=dtype)
@@ -103,6 +124,7 @@ def he_normal(dtype: mx.Dtype = mx.float32) -> Callable[..., mx.array]:
     arguments, and raises ValueError for another mode and for less than two dimensions.
     """
 
+    @_of_array
     def initializer(a: mx.array, mode: FanMode = "fan_in", gain: float = 1.0) -> mx.array:
         std = gain / math.sqrt(_fan(a, mode))
         return mx.random.normal(shape=a.shape, scale=std, dtype=dtype)
@@ -117,6 +139,7 @@ def he_uniform(dtype: mx.Dtype = mx.float32) -> Callable[..., mx.array]:
     arguments, and raises ValueError for another mode and for less than two dimensions.
     """
 
+    @_of_array
     def initializer(a: mx.array, mode: FanMode = "fan_in", gain: float = 1.0) -> mx.array:
         limit = gain * math.sqrt(3 / _fan(a, mode))
         return mx.random.uniform(-limit, limit, a.shape, dtype=dtype)
@@ -136,6 +159,7 @@ def sparse(sparsity: float, mean: float = 0.0, std: float = 1.0, dtype: mx.Dtype
         dtype: the dtype of the result.
     """
 
+    @_of_array
     def initializer(a: mx.array) -> mx.array:
         if a.ndim != 2:
             raise ValueError(f"[init.sparse] the array must have 2 dimensions but has {a.ndim}.")
@@ -158,6 +182,7 @@ def orthogonal(gain: float = 1.0, dtype: mx.Dtype = mx.float32) -> Initializer:
         dtype: the dtype of the result.
     """
 
+    @_of_array
     def initializer(a: mx.array) -> mx.array:
         if a.ndim != 2:
             raise ValueError(f"[init.orthogonal] the array must be a matrix but is a {a.ndim}D array.")

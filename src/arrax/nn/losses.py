@@ -4,6 +4,7 @@ import math
 from typing import Literal
 
 import arrax.core as mx
+from arrax.nn.arguments import arrays, shown
 from arrax.nn.precision import rounded, wide
 
 Reduction = Literal["none", "mean", "sum"]
@@ -16,10 +17,11 @@ def _reduce(name: str, loss: mx.array, reduction: str) -> mx.array:
         return mx.sum(loss)
     if reduction == "none":
         return loss
-    raise ValueError(f"[{name}] reduction must be 'none', 'mean' or 'sum' but is {reduction!r}.")
+    raise ValueError(f"[{name}] reduction must be 'none', 'mean' or 'sum' but is {shown(reduction)}.")
 
 
 def _check_same_shape(name: str, what: str, x: mx.array, other: str, y: mx.array) -> None:
+    arrays(name, **{what: x, other: y})
     if x.shape != y.shape:
         raise ValueError(f"[{name}] {what} of shape {x.shape} and {other} of shape {y.shape} must have the same shape.")
 
@@ -63,6 +65,7 @@ def cross_entropy(
     >>> cross_entropy(mx.array([[2.0, -1.0], [-1.0, 2.0]]), mx.array([0, 1]))
     array([0.0485873, 0.0485873], dtype=float32)
     """
+    arrays("cross_entropy", logits=logits, targets=targets)
     if not 0 <= label_smoothing < 1:
         raise ValueError(f"[cross_entropy] label_smoothing must be in [0, 1) but is {label_smoothing}.")
     if not logits.size:
@@ -158,6 +161,7 @@ def nll_loss(inputs: mx.array, targets: mx.array, axis: int = -1, reduction: Red
     Raises:
         ValueError: shapes do not fit or ``reduction`` is unknown.
     """
+    arrays("nll_loss", inputs=inputs, targets=targets)
     return _reduce("nll_loss", -_pick(inputs, targets, axis), reduction)
 
 
@@ -203,6 +207,7 @@ def kl_div_loss(inputs: mx.array, targets: mx.array, axis: int = -1, reduction: 
     Raises:
         ValueError: shapes do not fit or ``reduction`` is unknown.
     """
+    arrays("kl_div_loss", inputs=inputs, targets=targets)
     x, y = wide(inputs), wide(targets)
     loss = rounded(mx.sum(mx.exp(y) * (y - x), axis=axis), inputs, targets)
     return _reduce("kl_div_loss", loss, reduction)
@@ -255,6 +260,7 @@ def triplet_loss(
     Raises:
         ValueError: shapes do not fit or ``reduction`` is unknown.
     """
+    arrays("triplet_loss", anchors=anchors, positives=positives, negatives=negatives)
 
     def distance(x: mx.array, y: mx.array) -> mx.array:
         powers = mx.power(mx.abs(wide(x) - wide(y)), p)
@@ -275,6 +281,7 @@ def hinge_loss(inputs: mx.array, targets: mx.array, reduction: Reduction = "none
     Raises:
         ValueError: shapes do not fit or ``reduction`` is unknown.
     """
+    arrays("hinge_loss", inputs=inputs, targets=targets)
     return _reduce("hinge_loss", mx.maximum(1 - inputs * targets, 0), reduction)
 
 
@@ -290,6 +297,7 @@ def huber_loss(inputs: mx.array, targets: mx.array, delta: float = 1.0, reductio
     Raises:
         ValueError: shapes do not fit or ``reduction`` is unknown.
     """
+    arrays("huber_loss", inputs=inputs, targets=targets)
     error = mx.abs(inputs - targets)
     # The square is bounded, so that an infinite error has a derivative.
     loss = mx.where(error <= delta, 0.5 * mx.square(mx.minimum(delta, error)), delta * (error - 0.5 * delta))
@@ -307,6 +315,7 @@ def log_cosh_loss(inputs: mx.array, targets: mx.array, reduction: Reduction = "n
     Raises:
         ValueError: shapes do not fit or ``reduction`` is unknown.
     """
+    arrays("log_cosh_loss", inputs=inputs, targets=targets)
     error = inputs - targets
     return _reduce("log_cosh_loss", mx.logaddexp(error, -error) - math.log(2), reduction)
 
@@ -326,6 +335,7 @@ def cosine_similarity_loss(
     Raises:
         ValueError: shapes do not fit or ``reduction`` is unknown.
     """
+    arrays("cosine_similarity_loss", x1=x1, x2=x2)
     lengths = mx.linalg.norm(x1, axis=axis) * mx.linalg.norm(x2, axis=axis)
     loss = mx.sum(x1 * x2, axis=axis) / mx.maximum(lengths, eps)
     return _reduce("cosine_similarity_loss", loss, reduction)

@@ -6,6 +6,7 @@ from functools import wraps
 from typing import Any
 
 import arrax.core as mx
+from arrax.nn.arguments import group_or_all, shown
 from arrax.nn.layers.base import Module
 from arrax.utils import tree_flatten, tree_map, tree_reduce, tree_unflatten
 
@@ -19,6 +20,11 @@ def _kept(module: Module) -> Iterator[dict]:
     except BaseException:
         module.update(parameters)
         raise
+
+
+def _check_module(function: str, module: Any) -> None:
+    if not isinstance(module, Module):
+        raise TypeError(f"[{function}] expected a module but got {shown(module)}.")
 
 
 def value_and_grad(model: Module, fn: Callable) -> Callable:
@@ -39,6 +45,8 @@ def value_and_grad(model: Module, fn: Callable) -> Callable:
     >>> gradient["bias"].tolist()
     [3.0]
     """
+
+    _check_module("value_and_grad", model)
 
     def with_parameters(parameters: dict, *args: Any, **kwargs: Any) -> Any:
         model.update(parameters)
@@ -64,6 +72,7 @@ def checkpoint(module: Module, fn: Callable | None = None) -> Callable:
     Returns:
         A function of the same arguments with the same result.
     """
+    _check_module("checkpoint", module)
     function = module if fn is None else fn
 
     def with_parameters(parameters: dict, *args: Any, **kwargs: Any) -> Any:
@@ -100,7 +109,7 @@ def average_gradients(
     Returns:
         A tree of the same structure.
     """
-    group = group or mx.distributed.init()
+    group = group_or_all("average_gradients", group)
     size = group.size()
     if size == 1:
         return gradients

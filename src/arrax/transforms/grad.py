@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from arrax.graph.errors import NoDerivativeError
-from arrax.graph.handle import Handle, wrap
+from arrax.graph.handle import Handle, shown, wrap
 from arrax.graph.node import Node, topological
 from arrax.graph.primitive import NONDIFF, bind
 from arrax.prims import call
@@ -203,13 +204,13 @@ def _or_zeros(g: Node | None, like: Node) -> Handle:
 def _positions(op: str, argnums: Any) -> list[int]:
     if argnums is None:
         return []
-    numbers = [argnums] if isinstance(argnums, int) else argnums
-    if isinstance(numbers, str) or not isinstance(numbers, Iterable):
-        raise TypeError(f"[{op}] expected an int or a list of ints as argnums, got {argnums!r}")
+    several = isinstance(argnums, list | tuple | range) or getattr(argnums, "ndim", 0) == 1
+    try:
+        numbers = [operator.index(n) for n in (argnums if several else (argnums,))]
+    except TypeError:
+        raise TypeError(f"[{op}] expected an int or a list of ints as argnums, got {shown(argnums)}") from None
     result: list[int] = []
     for n in numbers:
-        if not isinstance(n, int):
-            raise TypeError(f"[{op}] expected an int or a list of ints as argnums, got {argnums!r}")
         if n < 0:
             raise ValueError(f"[{op}] expected argument numbers from 0, got {n}: count from the first argument")
         if n in result:
@@ -220,11 +221,11 @@ def _positions(op: str, argnums: Any) -> list[int]:
 
 def _names(op: str, argnames: Any) -> list[str]:
     names = [argnames] if isinstance(argnames, str) else argnames
-    if not isinstance(names, Iterable):
-        raise TypeError(f"[{op}] expected a str or a list of str as argnames, got {argnames!r}")
+    if not isinstance(names, Iterable) or isinstance(names, Handle):
+        raise TypeError(f"[{op}] expected a str or a list of str as argnames, got {shown(argnames)}")
     names = list(names)
     if not all(isinstance(n, str) for n in names):
-        raise TypeError(f"[{op}] expected a str or a list of str as argnames, got {argnames!r}")
+        raise TypeError(f"[{op}] expected a str or a list of str as argnames, got {shown(argnames)}")
     return sorted(set(names))
 
 
@@ -253,7 +254,7 @@ def _differentiated(
         for name in names:
             if name not in kwargs:
                 raise ValueError(
-                    f"[{op}] expected a keyword argument {name!r} to differentiate by, "
+                    f"[{op}] expected a keyword argument {shown(name)} to differentiate by, "
                     f"the function was called with {sorted(kwargs)}"
                 )
         chosen = [args[i] for i in positions] + [kwargs[name] for name in names]

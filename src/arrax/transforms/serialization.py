@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from arrax.graph.dtypes import ALL, Dtype, bool_, complex128, float64
+from arrax.graph.handle import shown
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import REGISTRY
 from arrax.graph.symbol import OPERANDS, OPERATIONS, Rules
@@ -71,7 +72,7 @@ def _parameter(value: Any) -> Any:
         return {"formula": [value.form, value.over, value.terms]}
     if isinstance(value, Ruled):
         return {"rule": value.position}
-    raise ValueError(f"[export_function] expected parameters that can be written to a file, got {value!r}")
+    raise ValueError(f"[export_function] expected parameters that can be written to a file, got {shown(value)}")
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from arrax.graph.handle import Handle
+from arrax.graph.handle import Handle, shown
 
 _HOLDERS = (Handle, list, tuple, dict)
 
@@ -211,8 +211,8 @@ def prefix(axes: Any, tree: Any, op: str) -> list[Any]:
     if isinstance(axes, dict) and isinstance(tree, dict) and axes.keys() == tree.keys():
         return [x for key, t in tree.items() for x in prefix(axes[key], t, op)]
     if not isinstance(axes, list | tuple | dict) or isinstance(tree, Handle):
-        raise ValueError(f"[{op}] expected int or None as an axis, got {axes!r}")
+        raise ValueError(f"[{op}] expected int or None as an axis, got {shown(axes)}")
     raise ValueError(
-        f"[{op}] expected axes that are a prefix of the tree of arrays, got {axes!r} for {type(tree).__name__} "
+        f"[{op}] expected axes that are a prefix of the tree of arrays, got {shown(axes)} for {type(tree).__name__} "
         f"of {len(tree) if hasattr(tree, '__len__') else 0}: give one axis, or one for each element"
     )

@@ -8,11 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from arrax.core.arguments import as_int, as_ints, is_sequence
 from arrax.core.axes import normalize_axis
-from arrax.core.convert import array_node, as_node, pair, typed_node
+from arrax.core.convert import INT_MAX, array_node, as_node, pair, typed_node
 from arrax.core.device import check_stream
 from arrax.core.ops.math import as_bool, meet
-from arrax.core.ops.shape import atleast_1d, atleast_2d, atleast_3d, concatenate, flip, record_slice_axis, swapaxes
+from arrax.core.ops.shape import (
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
+    concatenate,
+    flip,
+    number_of_parts,
+    record_slice_axis,
+    swapaxes,
+)
 from arrax.graph.handle import wrap
 from arrax.graph.node import Node
 from arrax.prims import pointwise as p
@@ -22,9 +32,6 @@ from arrax.runtime.executor import from_numpy_array
 
 if TYPE_CHECKING:
     from arrax.core.array import array
-
-
-MOST_PARTS = 1 << 16  # that an axis with fewer elements is split into
 
 
 # --- turning ----------------------------------------------------------------------------------------------------------
@@ -68,12 +75,13 @@ def rot90(a: array, /, k: int = 1, axes: tuple[int, int] = (0, 1), *, stream: An
     """
     check_stream("rot90", stream)
     node = array_node("rot90", a)
-    if len(axes) != 2:
-        raise ValueError(f"[rot90] expected two axes, got {len(axes)}: pass a pair")
-    i, j = (normalize_axis("rot90", axis, node.ndim) for axis in axes)
+    plane = as_ints("rot90", axes, "axes")
+    if len(plane) != 2:
+        raise ValueError(f"[rot90] expected two axes, got {len(plane)}: pass a pair")
+    i, j = (normalize_axis("rot90", axis, node.ndim) for axis in plane)
     if i == j:
-        raise ValueError(f"[rot90] expected two different axes, got {axes}: choose others")
-    k %= 4
+        raise ValueError(f"[rot90] expected two different axes, got {plane}: choose others")
+    k = as_int("rot90", k, "k") % 4
     if k == 2:
         return flip(flip(a, i), j)
     if k == 1:
@@ -161,19 +169,12 @@ def array_split(
     node = array_node("array_split", a)
     axis = normalize_axis("array_split", axis, node.ndim)
     n = node.shape[axis]
-    if isinstance(indices_or_sections, int):
-        parts = indices_or_sections
-        if parts < 1:
-            raise ValueError(f"[array_split] expected at least one part, got {parts}: pass a larger number")
-        if parts > max(n, MOST_PARTS):
-            raise ValueError(
-                f"[array_split] expected at most {max(n, MOST_PARTS)} parts of an axis of {n} elements, got {parts}: "
-                "pass a smaller number"
-            )
+    if not is_sequence(indices_or_sections):
+        parts = number_of_parts("array_split", indices_or_sections, n)
         ends = [k * (n // parts) + min(k, n % parts) for k in range(parts + 1)]
         cuts = list(itertools.pairwise(ends))
     else:
-        places = [0, *indices_or_sections, n]
+        places = [0, *as_ints("array_split", indices_or_sections, "positions"), n]
         cuts = [slice(*pair).indices(n)[:2] for pair in itertools.pairwise(places)]
     return [wrap(record_slice_axis(node, axis, start, max(start, stop))) for start, stop in cuts]
 
@@ -247,9 +248,29 @@ def piecewise(
     return wrap(result)
 
 
-def _triangle(n: int, k: int, m: int | None, lower: bool) -> tuple[array, array]:
-    rows, columns = (np.tril_indices if lower else np.triu_indices)(n, k, m)
-    return wrap(from_numpy_array(rows.astype(np.int32))), wrap(from_numpy_array(columns.astype(np.int32)))
+def _below(n: int, k: int, m: int) -> int:
+    """How many positions are on and below the k-th diagonal of an n by m matrix."""
+    rows, first = max(n - max(-k, 0), 0), max(k, 0) + 1  # each of these rows has one more than the one before
+    growing = min(rows, max(m - first, 0))
+    return growing * first + growing * (growing - 1) // 2 + (rows - growing) * m
+
+
+def _triangle(op: str, n: Any, k: Any, m: Any, lower: bool) -> tuple[array, array]:
+    n, k = as_int(op, n, "n"), as_int(op, k, "k")
+    m = n if m is None else as_int(op, m, "m")
+    if n < 0 or m < 0:
+        raise ValueError(f"[{op}] expected sizes of at least 0, got {n} and {m}: pass others")
+    total = _below(n, k, m) if lower else n * m - _below(n, k - 1, m)
+    if total > INT_MAX:
+        raise ValueError(f"[{op}] expected less than 2**31 positions, got {total}: pass smaller sizes")
+    # the rows that have some, and of each where they begin and how many they are
+    rows = np.arange(max(-k, 0), n) if lower else np.arange(min(n, max(m - k, 0)))
+    rows = rows if m else rows[:0]
+    begins = np.zeros_like(rows) if lower else np.maximum(rows + k, 0)
+    counts = (np.minimum(rows + k + 1, m) if lower else m) - begins
+    columns = np.repeat(begins - np.cumsum(counts) + counts, counts) + np.arange(total)
+    found = np.repeat(rows, counts), columns
+    return wrap(from_numpy_array(found[0].astype(np.int32))), wrap(from_numpy_array(found[1].astype(np.int32)))
 
 
 def tril_indices(n: int, k: int = 0, m: int | None = None, *, stream: Any = None) -> tuple[array, array]:
@@ -260,10 +281,10 @@ def tril_indices(n: int, k: int = 0, m: int | None = None, *, stream: Any = None
     (array([0, 1, 1], dtype=int32), array([0, 0, 1], dtype=int32))
     """
     check_stream("tril_indices", stream)
-    return _triangle(n, k, m, True)
+    return _triangle("tril_indices", n, k, m, True)
 
 
 def triu_indices(n: int, k: int = 0, m: int | None = None, *, stream: Any = None) -> tuple[array, array]:
     """The positions, as int32, on and above the ``k``-th diagonal of an ``n`` by ``m`` matrix, row by row."""
     check_stream("triu_indices", stream)
-    return _triangle(n, k, m, False)
+    return _triangle("triu_indices", n, k, m, False)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from arrax.core.arguments import expect
-from arrax.core.axes import as_ints, fits
+from arrax.core.arguments import as_int, as_ints, expect, fits, is_sequence
 from arrax.core.convert import array_node, pair
 from arrax.core.device import check_stream
-from arrax.graph.handle import wrap
+from arrax.graph.handle import shown, wrap
 from arrax.prims import view as v
 from arrax.prims.convolution import correlate, without_cuts
 from arrax.prims.leaf import constant
@@ -63,7 +62,6 @@ def conv_general(
         ValueError: for shapes that do not fit, a window larger than the input, or integers.
     """
     check_stream("conv_general", stream)
-    expect("conv_general", int, groups=groups)
     return _conv("conv_general", input, weight, stride, padding, kernel_dilation, input_dilation, groups, flip)
 
 
@@ -79,6 +77,7 @@ def _conv(
     flip: bool,
     axes: int | None = None,
 ) -> Any:
+    groups = as_int(op, groups, "groups")
     x, w = array_node(op, input), array_node(op, weight)
     for node in (x, w):
         if not node.dtype.is_inexact or node.dtype.is_complex:
@@ -95,9 +94,7 @@ def _conv(
             f"[{op}] expected channels and filters that fit {groups} groups, got {list(x.shape)} and {list(w.shape)}: "
             "the weight has channels / groups as last axis"
         )
-    pairs = (
-        isinstance(padding, tuple | list) and len(padding) == 2 and all(isinstance(s, tuple | list) for s in padding)
-    )
+    pairs = isinstance(padding, tuple | list) and len(padding) == 2 and all(map(is_sequence, padding))
     low, high = (_per_axis(op, "padding", side, n) for side in (padding if pairs else (padding, padding)))
     step = _per_axis(op, "stride", stride, n)
     apart = _per_axis(op, "kernel_dilation", kernel_dilation, n)
@@ -138,7 +135,6 @@ def conv1d(
     There may be more spatial axes: the stride, the padding and the dilation are those of each.
     """
     check_stream("conv1d", stream)
-    expect("conv1d", int, groups=groups)
     return _conv("conv1d", input, weight, stride, padding, dilation, 1, groups, False)
 
 
@@ -160,7 +156,6 @@ def conv2d(
     array([[[[9]]]], dtype=float32)
     """
     check_stream("conv2d", stream)
-    expect("conv2d", int, groups=groups)
     return _conv("conv2d", input, weight, stride, padding, dilation, 1, groups, False, 2)
 
 
@@ -177,7 +172,6 @@ def conv3d(
 ) -> array:
     """A cross-correlation of (batch, depth, height, width, channels) with (filters, kernel..., channels / groups)."""
     check_stream("conv3d", stream)
-    expect("conv3d", int, groups=groups)
     return _conv("conv3d", input, weight, stride, padding, dilation, 1, groups, False, 3)
 
 
@@ -221,7 +215,6 @@ def conv_transpose1d(
 ) -> array:
     """The transpose of ``conv1d``: (batch, length, channels) with (filters, kernel, channels / groups)."""
     check_stream("conv_transpose1d", stream)
-    expect("conv_transpose1d", int, groups=groups)
     return _transposed("conv_transpose1d", input, weight, stride, padding, dilation, output_padding, groups, 1)
 
 
@@ -239,7 +232,6 @@ def conv_transpose2d(
 ) -> array:
     """The transpose of ``conv2d``."""
     check_stream("conv_transpose2d", stream)
-    expect("conv_transpose2d", int, groups=groups)
     return _transposed("conv_transpose2d", input, weight, stride, padding, dilation, output_padding, groups, 2)
 
 
@@ -257,7 +249,6 @@ def conv_transpose3d(
 ) -> array:
     """The transpose of ``conv3d``."""
     check_stream("conv_transpose3d", stream)
-    expect("conv_transpose3d", int, groups=groups)
     return _transposed("conv_transpose3d", input, weight, stride, padding, dilation, output_padding, groups, 3)
 
 
@@ -274,7 +265,7 @@ def convolve(a: array, v: array, /, mode: str = "full", *, stream: Any = None) -
     if x.ndim != 1 or w.ndim != 1:
         raise ValueError(f"[convolve] expected sequences, got shapes {list(x.shape)} and {list(w.shape)}: flatten them")
     if mode not in ("full", "same", "valid"):
-        raise ValueError(f"[convolve] expected mode full, same or valid, got {mode!r}: choose one of them")
+        raise ValueError(f"[convolve] expected mode full, same or valid, got {shown(mode)}: choose one of them")
     if not x.size or not w.size:
         raise ValueError(
             "[convolve] expected sequences that are not empty, got one of no elements: test the size first"

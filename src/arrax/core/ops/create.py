@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math as _math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from arrax.core.arguments import expect
-from arrax.core.axes import as_shape, fits
+from arrax.core.arguments import as_int, as_number, as_shape, expect, fits
 from arrax.core.convert import (
     array_node,
     as_dtype,
@@ -23,14 +20,13 @@ from arrax.core.convert import (
 )
 from arrax.core.device import check_device, check_stream
 from arrax.core.ops.shape import record_broadcast
-from arrax.graph.dtypes import Dtype, bool_, float32, int32, promote
-from arrax.graph.handle import Handle, wrap
+from arrax.graph.dtypes import Dtype, bool_, float32, float64, int32, promote
+from arrax.graph.handle import Handle, shown, wrap
 from arrax.graph.node import Node
 from arrax.prims import pointwise as p
 from arrax.prims import view as v
 from arrax.prims.leaf import constant, iota
 from arrax.prims.pointwise import cast
-from arrax.runtime.executor import from_numpy_array
 
 if TYPE_CHECKING:
     from arrax.core.array import array
@@ -193,7 +189,9 @@ def arange(
     dtype = None if dtype is None else as_dtype("arange", dtype)
     kinds = [scalar_kind(x) for x in (start, stop, step)]
     if any(kind not in (bool, int, float) for kind in kinds):
-        raise TypeError(f"[arange] expected Python numbers, got {start!r}, {stop!r} and {step!r}: use item")
+        raise TypeError(
+            f"[arange] expected Python numbers, got {shown(start)}, {shown(stop)} and {shown(step)}: use item"
+        )
     if (bool in kinds and dtype is None) or dtype is bool_:
         raise ValueError("[arange] expected integers or floats, got bool: pass numbers")
     if dtype is None:
@@ -203,6 +201,7 @@ def arange(
             dtype = promote(dtype, default_dtype(x, kind))
     if step == 0:
         raise ValueError("[arange] expected a step other than 0, got 0: pass another one")
+    start, stop, step = (as_number("arange", x, "a bound") for x in (start, stop, step))
     if _math.isinf(step) and _math.isfinite(start):
         length = 1.0 if (stop - start) * step > 0 else 0.0
     else:
@@ -246,12 +245,12 @@ def linspace(
     array([0, 0.5, 1], dtype=float32)
     """
     check_stream("linspace", stream)
-    expect("linspace", int | None, num=num)
     expect("linspace", Dtype | None, dtype=dtype)
     check_device("linspace", device)
-    n = 50 if num is None else num
-    if not {scalar_kind(start), scalar_kind(stop)} <= {bool, int, float} or not isinstance(endpoint, bool):
-        raise TypeError(f"[linspace] expected numbers and a boolean endpoint, got {start!r}, {stop!r}, {endpoint!r}")
+    n = 50 if num is None else as_int("linspace", num, "num")
+    start, stop = as_number("linspace", start, "start"), as_number("linspace", stop, "stop")
+    if not isinstance(endpoint, bool):
+        raise TypeError(f"[linspace] expected True or False as endpoint, got {shown(endpoint)}: pass one of them")
     if n < 0:
         raise ValueError(f"[linspace] expected at least 0 samples, got {n}: pass another number")
     fits("linspace", (n,))
@@ -275,11 +274,10 @@ def eye(
 ) -> array:
     """Ones on the ``k``-th diagonal of an ``n`` by ``m`` matrix, zeros elsewhere."""
     check_stream("eye", stream)
-    expect("eye", int, n=n, k=k)
-    expect("eye", int | None, m=m)
     expect("eye", Dtype | None, dtype=dtype)
     check_device("eye", device)
-    m = n if m is None else m
+    n, k = as_int("eye", n, "n"), as_int("eye", k, "k")
+    m = n if m is None else as_int("eye", m, "m")
     if n < 0 or m < 0:
         raise ValueError(f"[eye] expected sizes of at least 0, got {n} and {m}: pass others")
     fits("eye", (n, m))
@@ -292,39 +290,48 @@ def eye(
 def identity(n: int, dtype: Dtype | None = float32, *, stream: Any = None) -> array:
     """The ``n`` by ``n`` identity matrix."""
     check_stream("identity", stream)
-    expect("identity", int, n=n)
     expect("identity", Dtype | None, dtype=dtype)
-    return eye(n, dtype=dtype)
+    return eye(as_int("identity", n, "n"), dtype=dtype)
 
 
 # --- windows ----------------------------------------------------------------------------------------------------------
-def _window(values: np.ndarray) -> Any:
-    return wrap(from_numpy_array(values.astype(np.float32)))
+def _window(op: str, size: Any, shape: Callable[[array], array]) -> Any:
+    """``shape`` of the places from 0 to 1 in double precision; a window of one element is 1, as every middle is."""
+    n = max(as_int(op, size, "M"), 0)
+    if n < 2:
+        return ones((n,))
+    place = wrap(p.div(iota((n,), 0, float64), constant(n - 1, float64)))
+    return wrap(cast(shape(place)._node, float32))
+
+
+def _turns(place: array, n: int) -> array:
+    return wrap(p.cos(p.mul(place._node, constant(2 * _math.pi * n, float64))))
 
 
 def hanning(M: int, *, stream: Any = None) -> array:
     """The Hann window: ``0.5 - 0.5 cos(2 pi i / (M - 1))``."""
     check_stream("hanning", stream)
-    expect("hanning", int, M=M)
-    return _window(np.hanning(M))
+    return _window("hanning", M, lambda t: 0.5 - 0.5 * _turns(t, 1))
 
 
 def hamming(M: int, *, stream: Any = None) -> array:
     """The Hamming window: ``0.54 - 0.46 cos(2 pi i / (M - 1))``."""
     check_stream("hamming", stream)
-    expect("hamming", int, M=M)
-    return _window(np.hamming(M))
+    return _window("hamming", M, lambda t: 0.54 - 0.46 * _turns(t, 1))
 
 
 def blackman(M: int, *, stream: Any = None) -> array:
     """The Blackman window: ``0.42 - 0.5 cos(2 pi i / (M - 1)) + 0.08 cos(4 pi i / (M - 1))``."""
     check_stream("blackman", stream)
-    expect("blackman", int, M=M)
-    return _window(np.maximum(np.blackman(M), 0))
+
+    def positive(t: array) -> array:
+        found = 0.42 - 0.5 * _turns(t, 1) + 0.08 * _turns(t, 2)
+        return wrap(p.maximum(found._node, constant(0.0, float64)))
+
+    return _window("blackman", M, positive)
 
 
 def bartlett(M: int, *, stream: Any = None) -> array:
     """The triangular window that is 0 at both ends."""
     check_stream("bartlett", stream)
-    expect("bartlett", int, M=M)
-    return _window(np.bartlett(M))
+    return _window("bartlett", M, lambda t: 1 - abs(2 * t - 1))

@@ -14,7 +14,7 @@ from arrax.core.ops.math import record_multiply
 from arrax.core.ops.products import record_product
 from arrax.core.ops.reductions import record_diagonal
 from arrax.graph.dtypes import bool_, promote
-from arrax.graph.handle import wrap
+from arrax.graph.handle import shown, wrap
 from arrax.graph.node import Node
 from arrax.prims import reduce as r
 from arrax.prims import view as v
@@ -32,21 +32,23 @@ def _parse(op: str, subscripts: str, nodes: list[Node]) -> tuple[list[str], str]
     left, arrow, right = text.partition("->")
     terms = left.split(",")
     if len(terms) != len(nodes):
-        raise ValueError(f"[{op}] expected {len(terms)} operands for {subscripts!r}, got {len(nodes)}: pass as many")
+        raise ValueError(
+            f"[{op}] expected {len(terms)} operands for {shown(subscripts)}, got {len(nodes)}: pass as many"
+        )
     named = text.replace("...", "").replace("->", "").replace(",", "")
     for c in named:
         if c not in _LETTERS:
-            raise ValueError(f"[{op}] expected letters as subscripts, got {c!r}: write such as 'ij,jk->ik'")
+            raise ValueError(f"[{op}] expected letters as subscripts, got {shown(c)}: write such as 'ij,jk->ik'")
     for term in (*terms, right):
         if term.count("...") > 1:
-            raise ValueError(f"[{op}] expected one ellipsis at most in a term, got {term!r}: name the other axes")
+            raise ValueError(f"[{op}] expected one ellipsis at most in a term, got {shown(term)}: name the other axes")
     free = [c for c in _LETTERS if c not in named]
     widest = 0
     for term, node in zip(terms, nodes, strict=True):
         extra = node.ndim - len(term.replace("...", ""))
         if extra < 0 or (extra and "..." not in term):
             raise ValueError(
-                f"[{op}] expected one subscript per axis, got {term!r} for {node.ndim} axes: add or drop some"
+                f"[{op}] expected one subscript per axis, got {shown(term)} for {node.ndim} axes: add or drop some"
             )
         widest = max(widest, extra)
     dots = "".join(free[:widest])
@@ -62,7 +64,9 @@ def _parse(op: str, subscripts: str, nodes: list[Node]) -> tuple[list[str], str]
     known = set("".join(expanded))
     for c in result:
         if c not in known or result.count(c) > 1:
-            raise ValueError(f"[{op}] expected every subscript of the result once in an operand, got {c!r}: rename it")
+            raise ValueError(
+                f"[{op}] expected every subscript of the result once in an operand, got {shown(c)}: rename it"
+            )
     return expanded, result
 
 
@@ -73,7 +77,7 @@ def _sizes(op: str, terms: list[str], nodes: list[Node]) -> dict[str, int]:
             if sizes.setdefault(c, n) != n:
                 if sizes[c] != 1 and n != 1:
                     raise ValueError(
-                        f"[{op}] expected one size for {c!r}, got {sizes[c]} and {n}: check the subscripts"
+                        f"[{op}] expected one size for {shown(c)}, got {sizes[c]} and {n}: check the subscripts"
                     )
                 sizes[c] = max(sizes[c], n)
     return sizes

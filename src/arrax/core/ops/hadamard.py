@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from arrax.core.arguments import as_number
 from arrax.core.convert import array_node
 from arrax.core.device import check_stream
 from arrax.graph.dtypes import Dtype, to_inexact
@@ -93,12 +94,10 @@ def hadamard_transform(a: array, scale: float | None = None, stream: Any = None)
     check_stream("hadamard_transform", stream)
     op = "hadamard_transform"
     node = array_node(op, a)
-    if scale is not None and not isinstance(scale, int | float):
-        raise TypeError(f"[{op}] expected a number as scale, got {type(scale).__name__}: pass a float")
     if not node.size:
         raise ValueError(f"[{op}] expected at least one element, got shape {list(node.shape)}: test the size first")
     n = node.shape[-1] if node.ndim else 1
-    factor = n**-0.5 if scale is None else float(scale)
+    factor = n**-0.5 if scale is None else as_number(op, scale, "scale")
     if n == 1 and factor == 1:
         return _wrap(node)
     if node.dtype.is_complex:

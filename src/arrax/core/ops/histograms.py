@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from arrax.core.arguments import as_int, is_sequence
 from arrax.core.convert import array_node, as_node, new_node, values
 from arrax.core.device import check_stream
 from arrax.core.ops.shape import record_slice_axis
 from arrax.core.ops.sorting import searchsorted
 from arrax.core.ops.special import real_node
 from arrax.graph.dtypes import bool_, int32, promote, to_inexact
-from arrax.graph.handle import Handle, wrap
+from arrax.graph.handle import Handle, shown, wrap
 from arrax.graph.node import Node
 from arrax.prims import gather
 from arrax.prims import pointwise as p
@@ -70,6 +71,7 @@ def bincount(
     node = array_node("bincount", x)
     if node.ndim != 1 or not (node.dtype.is_integer or node.dtype is bool_):
         raise ValueError(f"[bincount] expected integers in one axis, got {node.dtype.name}{list(node.shape)}: flatten")
+    minlength = as_int("bincount", minlength, "minlength")
     if minlength < 0:
         raise ValueError(f"[bincount] expected a minlength of at least 0, got {minlength}: leave it out")
     if length is None:
@@ -77,6 +79,9 @@ def bincount(
         if found.size and found.min() < 0:
             raise ValueError(f"[bincount] expected no negative integers, got {found.min()}: shift them first")
         length = max(int(found.max()) + 1 if found.size else 0, minlength)
+    length = as_int("bincount", length, "length")
+    if length < 0:
+        raise ValueError(f"[bincount] expected a length of at least 0, got {length}: leave it out")
     weight = None
     if weights is not None:
         weight = array_node("bincount", weights)
@@ -125,29 +130,30 @@ def _bounds(op: str, node: Node, range: Any) -> tuple[Node, Node]:
         try:
             first, last = map(float, range)
         except (TypeError, ValueError):
-            raise TypeError(f"[{op}] expected a range of two numbers, got {range!r}: pass (low, high)") from None
+            raise TypeError(f"[{op}] expected a range of two numbers, got {shown(range)}: pass (low, high)") from None
         if not (math.isfinite(first) and math.isfinite(last) and first <= last):
-            raise ValueError(f"[{op}] expected a finite range in ascending order, got {range!r}: exchange the ends")
+            raise ValueError(
+                f"[{op}] expected a finite range in ascending order, got {shown(range)}: exchange the ends"
+            )
         low, high = constant(first, node.dtype), constant(last, node.dtype)
     same, half = p.equal(low, high), constant(0.5, node.dtype)
     return p.where(same, p.sub(low, half), low), p.where(same, p.add(high, half), high)
 
 
 def _edges(op: str, node: Node, bins: Any, range: Any) -> Node:
-    if isinstance(bins, int):
+    if not is_sequence(bins) and not getattr(bins, "ndim", 0):
+        bins = as_int(op, bins, "bins")
         if bins < 1:
             raise ValueError(f"[{op}] expected at least one bin, got {bins}: pass a larger number")
         low, high = _bounds(op, node, range)
         at = iota((bins + 1,), 0, node.dtype)
         width = p.div(p.sub(high, low), constant(bins, node.dtype))
         return p.where(p.equal(at, constant(bins, node.dtype)), high, p.add(low, p.mul(at, width)))
-    if isinstance(bins, str):
-        raise TypeError(f"[{op}] expected a number of bins or their edges, got {bins!r}: choose a number")
     edges = new_node(bins, None)
     if edges.ndim != 1 or edges.size < 2:
         raise ValueError(f"[{op}] expected at least two edges with one axis, got shape {list(edges.shape)}")
     if not isinstance(bins, Handle) and np.any(np.diff(values(edges)) < 0):
-        raise ValueError(f"[{op}] expected edges in ascending order, got {bins!r}: sort them")
+        raise ValueError(f"[{op}] expected edges in ascending order, got {shown(bins)}: sort them")
     return edges
 
 

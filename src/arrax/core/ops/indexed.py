@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from arrax.core.arguments import expect
-from arrax.core.axes import as_ints, as_shape, fits, normalize_axis
+from arrax.core.arguments import as_int, as_ints, as_shape, elements, expect, fits, is_sequence
+from arrax.core.axes import normalize_axis
 from arrax.core.convert import array_node, as_dtype, typed_node
 from arrax.core.device import check_stream
 from arrax.core.ops.reductions import record_diagonal
 from arrax.core.ops.shape import drop_axes, record_broadcast, record_slice_axis
 from arrax.graph.dtypes import Dtype, float32, int32
 from arrax.graph.errors import PositionError
-from arrax.graph.handle import Handle, wrap
+from arrax.graph.handle import Handle, shown, wrap
 from arrax.graph.node import Node, Shape
 from arrax.prims import gather
 from arrax.prims import pointwise as p
@@ -136,13 +136,13 @@ def _starts(op: str, node: Node, start: Any, axes: Sequence[int]) -> list[tuple[
     if not index.dtype.is_integer:
         raise ValueError(f"[{op}] expected integer starts, got {index.dtype.name}: cast them with astype")
     index = v.reshape(index, (index.size,))
-    chosen = [normalize_axis(op, i, node.ndim) for i in axes]
+    chosen = [normalize_axis(op, i, node.ndim) for i in as_ints(op, axes, "axes")]
     if index.shape[0] != len(chosen):
         raise ValueError(
             f"[{op}] expected one start for every axis, got {index.shape[0]} for {len(chosen)}: pass as many"
         )
     if len(set(chosen)) != len(chosen):
-        raise ValueError(f"[{op}] expected every axis once, got {list(axes)}: leave out duplicates")
+        raise ValueError(f"[{op}] expected every axis once, got {shown(axes)}: leave out duplicates")
     return [(i, cast(record_slice_axis(index, 0, k, k + 1), int32)) for k, i in enumerate(chosen)]
 
 
@@ -162,7 +162,7 @@ def slice(
     check_stream("slice", stream)
     expect("slice", tuple, axes=axes, slice_size=slice_size)
     node = array_node("slice", a)
-    size = as_ints("slice", tuple(slice_size), "sizes")
+    size = as_shape("slice", slice_size)
     starts = _starts("slice", node, start_indices, axes)
     if len(size) != node.ndim or any(not 0 <= n <= m for n, m in zip(size, node.shape, strict=True)):
         raise ValueError(
@@ -213,7 +213,6 @@ def _with(shape: Shape, axis: int, n: int) -> Shape:
 def diagonal(a: array, offset: int = 0, axis1: int = 0, axis2: int = 1, stream: Any = None) -> array:
     """The diagonal of two axes, as the last axis; an offset moves it to the right."""
     check_stream("diagonal", stream)
-    expect("diagonal", int, offset=offset, axis1=axis1, axis2=axis2)
     return wrap(record_diagonal("diagonal", array_node("diagonal", a), offset, axis1, axis2))
 
 
@@ -226,7 +225,7 @@ def diag(a: array, /, k: int = 0, *, stream: Any = None) -> array:
            [0, 2]], dtype=int32)
     """
     check_stream("diag", stream)
-    expect("diag", int, k=k)
+    k = as_int("diag", k, "k")
     node = array_node("diag", a)
     if node.ndim == 2:
         return wrap(record_diagonal("diag", node, k, 0, 1))
@@ -255,25 +254,22 @@ def _triangle(n: int, m: int, k: int) -> Node:
 def tri(n: int, m: int | None = None, k: int = 0, dtype: Dtype | None = None, *, stream: Any = None) -> array:
     """Ones on and below the ``k``-th diagonal, zeros above; float32 unless told otherwise."""
     check_stream("tri", stream)
-    expect("tri", int, n=n, k=k)
-    expect("tri", int | None, m=m)
     expect("tri", Dtype | None, dtype=dtype)
     n, m = as_shape("tri", (n, n if m is None else m))
+    k = as_int("tri", k, "k")
     return wrap(cast(_triangle(n, m, k), as_dtype("tri", dtype or float32)))
 
 
 def tril(x: array, k: int = 0, *, stream: Any = None) -> array:
     """``x`` with zeros above the ``k``-th diagonal of its last two axes."""
     check_stream("tril", stream)
-    expect("tril", int, k=k)
-    return _keep("tril", x, k, True)
+    return _keep("tril", x, as_int("tril", k, "k"), True)
 
 
 def triu(x: array, k: int = 0, *, stream: Any = None) -> array:
     """``x`` with zeros below the ``k``-th diagonal of its last two axes."""
     check_stream("triu", stream)
-    expect("triu", int, k=k)
-    return _keep("triu", x, k - 1, False)
+    return _keep("triu", x, as_int("triu", k, "k") - 1, False)
 
 
 def _keep(op: str, x: Any, k: int, below: bool) -> Any:
@@ -286,15 +282,19 @@ def _keep(op: str, x: Any, k: int, below: bool) -> Any:
 
 # --- padding ----------------------------------------------------------------------------------------------------------
 def _pad_widths(pad_width: Any, n: int) -> list[tuple[int, int]]:
-    if isinstance(pad_width, int):
-        return [(pad_width, pad_width)] * n
-    expect("pad", tuple, pad_width=pad_width)
-    widths = list(pad_width)
-    if widths and all(isinstance(w, int) for w in widths):
-        if len(widths) > 2:
-            raise ValueError(f"[pad] expected one or two widths or a pair for every axis, got {pad_width}: use pairs")
+    pad_width = elements(pad_width)
+    if not isinstance(pad_width, list | tuple) or not any(map(is_sequence, pad_width)):
+        widths = as_ints("pad", pad_width, "widths")
+        if not 0 < len(widths) <= 2:
+            raise ValueError(
+                f"[pad] expected one or two widths or a pair for every axis, got {shown(pad_width)}: use pairs"
+            )
         return [(widths[0], widths[-1])] * n
-    pairs = [(w, w) if isinstance(w, int) else (w[0], w[-1]) for w in widths]
+    sides = [as_ints("pad", w, "widths") for w in pad_width]
+    for side in sides:
+        if len(side) not in (1, 2):
+            raise TypeError(f"[pad] expected a pair of widths for an axis, got {list(side)}: pass (before, behind)")
+    pairs = [(side[0], side[-1]) for side in sides]
     if len(pairs) == 1:
         pairs *= n
     if len(pairs) != n:
@@ -332,7 +332,9 @@ def pad(
         value = typed_node("pad", constant_values, node.dtype)
         return wrap(record_pad(node, widths, value))
     if mode not in ("edge", "reflect", "symmetric"):
-        raise ValueError(f"[pad] expected mode constant, edge, reflect or symmetric, got {mode!r}: choose one of them")
+        raise ValueError(
+            f"[pad] expected mode constant, edge, reflect or symmetric, got {shown(mode)}: choose one of them"
+        )
     for axis, (before, behind) in enumerate(widths):
         if before or behind:
             node = _pad_axis(node, axis, before, behind, mode)
@@ -366,5 +368,7 @@ def _pad_axis(node: Node, axis: int, before: int, behind: int, mode: str) -> Nod
     period = n + back.shape[axis]
     offset = -before % period
     count = -(-(offset + before + n + behind) // period)
-    line = v.concatenate([node, back] * count, axis)
+    lead, tail = node.shape[:axis], node.shape[axis + 1 :]
+    line = v.reshape(v.concatenate([node, back], axis), (*lead, 1, period, *tail))
+    line = v.reshape(v.broadcast(line, (*lead, count, period, *tail)), (*lead, count * period, *tail))
     return record_slice_axis(line, axis, offset, offset + before + n + behind)

@@ -6,7 +6,7 @@ import math as _math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from arrax.core.arguments import expect
+from arrax.core.arguments import as_int, as_number
 from arrax.core.convert import array_node, as_node, pair
 from arrax.core.device import check_stream
 from arrax.graph.dtypes import (
@@ -331,7 +331,7 @@ def round(a: array | float, /, decimals: int = 0, stream: Any = None) -> array:
     array([0, 2, -3], dtype=float32)
     """
     check_stream("round", stream)
-    expect("round", int, decimals=decimals)
+    decimals = as_int("round", decimals, "decimals")
     node = as_node("round", a)
     if node.dtype.category < FLOAT and decimals >= 0:
         return wrap(node)
@@ -442,7 +442,7 @@ def isclose(
 ) -> array:
     """Whether ``abs(a - b) <= atol + rtol * abs(b)``; infinities equal themselves, NaN only with ``equal_nan``."""
     check_stream("isclose", stream)
-    expect("isclose", float, rtol=rtol, atol=atol)
+    rtol, atol = as_number("isclose", rtol, "rtol"), as_number("isclose", atol, "atol")
     for x in (a, b):
         array_node("isclose", x)
     return wrap(record_isclose(*pair("isclose", a, b), rtol, atol, equal_nan))

@@ -6,8 +6,8 @@ import math as _math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from arrax.core.arguments import expect
-from arrax.core.axes import fits, normalize_axis
+from arrax.core.arguments import as_int, as_ints, as_number, elements, fits, is_sequence
+from arrax.core.axes import normalize_axis
 from arrax.core.convert import array_node, pair
 from arrax.core.device import check_stream
 from arrax.core.ops.math import conj, record_add, record_multiply
@@ -15,7 +15,7 @@ from arrax.core.ops.reductions import sum as _sum
 from arrax.core.ops.shape import record_broadcast
 from arrax.graph.dtypes import bool_, int64, promote, uint32
 from arrax.graph.errors import AxisError
-from arrax.graph.handle import wrap
+from arrax.graph.handle import shown, wrap
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import broadcast_shapes
 from arrax.prims import contract
@@ -105,7 +105,7 @@ def addmm(c: array, a: array, b: array, /, alpha: float = 1.0, beta: float = 1.0
         ValueError: as ``matmul``, and for an ``alpha`` or ``beta`` that the type of what it multiplies does not have.
     """
     check_stream("addmm", stream)
-    expect("addmm", float, alpha=alpha, beta=beta)
+    alpha, beta = as_number("addmm", alpha, "alpha"), as_number("addmm", beta, "beta")
     x, y = _operands("addmm", a, b)
     z = array_node("addmm", c)
     dtype = promote(x.dtype, z.dtype)
@@ -169,7 +169,7 @@ def vdot(a: array, b: array, /, *, stream: Any = None) -> array:
 def vecdot(a: array, b: array, /, *, axis: int = -1, stream: Any = None) -> array:
     """The sum of ``conj(a) * b`` along one axis, which both arrays have with one size; the others broadcast."""
     check_stream("vecdot", stream)
-    expect("vecdot", int, axis=axis)
+    axis = as_int("vecdot", axis, "axis")
     x, y = array_node("vecdot", a), array_node("vecdot", b)
     low = -(x.ndim if x.ndim < y.ndim else y.ndim)
     if (axis >= 0 and x.ndim != y.ndim) or not low <= axis < (x.ndim if axis >= 0 else 0):
@@ -220,20 +220,23 @@ def tensordot(a: array, b: array, /, axes: int | Sequence[Sequence[int]] = 2, *,
     """
     check_stream("tensordot", stream)
     x, y = array_node("tensordot", a), array_node("tensordot", b)
-    if isinstance(axes, int):
-        if axes < 0:
-            raise ValueError(f"[tensordot] expected a number of axes of at least 0, got {axes}: pass another one")
-        if axes > x.ndim or axes > y.ndim:
-            raise ValueError(
-                f"[tensordot] expected at most {min(x.ndim, y.ndim)} axes, got {axes}: pass a smaller number"
+    sides = elements(axes)
+    if isinstance(sides, list | tuple):
+        if len(sides) != 2 or not all(map(is_sequence, sides)):
+            raise TypeError(
+                f"[tensordot] expected a number or two lists of axes, got {shown(axes)}: write [[i, j], [k, l]]"
             )
-        left, right = tuple(range(x.ndim - axes, x.ndim)), tuple(range(axes))
+        left, right = (
+            tuple([normalize_axis("tensordot", i, node.ndim) for i in as_ints("tensordot", side, "axes")])
+            for node, side in zip((x, y), sides, strict=True)
+        )
     else:
-        expect("tensordot", tuple, axes=axes)
-        if len(axes) != 2 or not all(isinstance(side, list | tuple) for side in axes):
-            raise TypeError(f"[tensordot] expected a number or two lists of axes, got {axes}: write [[i, j], [k, l]]")
-        left = tuple(normalize_axis("tensordot", i, x.ndim) for i in axes[0])
-        right = tuple(normalize_axis("tensordot", i, y.ndim) for i in axes[1])
+        n = as_int("tensordot", sides, "axes")
+        if n < 0:
+            raise ValueError(f"[tensordot] expected a number of axes of at least 0, got {n}: pass another one")
+        if n > x.ndim or n > y.ndim:
+            raise ValueError(f"[tensordot] expected at most {min(x.ndim, y.ndim)} axes, got {n}: pass a smaller number")
+        left, right = tuple(range(x.ndim - n, x.ndim)), tuple(range(n))
     if len(left) != len(right) or any(x.shape[i] != y.shape[j] for i, j in zip(left, right, strict=False)):
         raise ValueError(
             f"[tensordot] expected contracted axes of one size, got {[x.shape[i] for i in left]} and "
@@ -306,8 +309,7 @@ def block_masked_mm(
     """
     check_stream("block_masked_mm", stream)
     op = "block_masked_mm"
-    if not isinstance(block_size, int):
-        raise TypeError(f"[{op}] expected an int as block_size, got {type(block_size).__name__}: pass 32 or 64")
+    block_size = as_int(op, block_size, "block_size")
     if mask_out is None and mask_lhs is None and mask_rhs is None:
         return matmul(a, b)
     x, y = _real_operands(op, a, b)

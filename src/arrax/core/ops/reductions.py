@@ -6,7 +6,7 @@ import math as _math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from arrax.core.arguments import expect
+from arrax.core.arguments import as_int, as_number, expect
 from arrax.core.axes import normalize_axes, normalize_axis
 from arrax.core.convert import array_node, pair
 from arrax.core.device import check_stream
@@ -195,8 +195,8 @@ def mean(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: Any 
     return _finish(cast(_mean(_wide(node), axes), to_inexact(node.dtype)), axes, keepdims)
 
 
-def _variance(op: str, a: Any, axis: Axes, ddof: float) -> tuple[Node, tuple[int, ...], Dtype]:
-    node = array_node(op, a)
+def _variance(op: str, a: Any, axis: Axes, ddof: Any) -> tuple[Node, tuple[int, ...], Dtype]:
+    node, ddof = array_node(op, a), as_number(op, ddof, "ddof")
     axes = normalize_axes(op, axis, node.ndim)
     wide = _wide(node)
     apart = p.sub(wide, _mean(wide, axes))
@@ -348,7 +348,7 @@ def allclose(
 ) -> array:
     """Whether all elements are close in the sense of ``isclose``."""
     check_stream("allclose", stream)
-    expect("allclose", float, rtol=rtol, atol=atol)
+    rtol, atol = as_number("allclose", rtol, "rtol"), as_number("allclose", atol, "atol")
     for x in (a, b):
         array_node("allclose", x)
     return all(wrap(record_isclose(*pair("allclose", a, b), rtol, atol, equal_nan)))
@@ -366,7 +366,6 @@ def trace(
 ) -> array:
     """The sum along a diagonal; ``dtype`` is the type of the sum."""
     check_stream("trace", stream)
-    expect("trace", int, offset=offset, axis1=axis1, axis2=axis2)
     expect("trace", Dtype | None, dtype=dtype)
     node = record_diagonal("trace", array_node("trace", a), offset, axis1, axis2)
     if dtype is not None:
@@ -384,6 +383,7 @@ def record_diagonal(op: str, node: Node, offset: int, axis1: int, axis2: int) ->
     rest = tuple(k for k in range(node.ndim) if k not in (i, j))
     node = v.transpose(node, (*rest, i, j))
     rows, columns = node.shape[-2:]
+    offset = as_int(op, offset, "offset")
     row, column = -offset if offset < 0 else 0, offset if offset > 0 else 0
     n = rows - row if rows - row < columns - column else columns - column
     n = n if n > 0 else 0

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from arrax.core.arguments import as_int, as_ints, as_number, is_sequence
 from arrax.core.axes import normalize_axes, normalize_axis
 from arrax.core.convert import array_node, as_dtype, new_node, pair, typed_node
 from arrax.core.device import check_stream
@@ -44,6 +45,7 @@ def logspace(
     array([1, 10, 100], dtype=float32)
     """
     check_stream("logspace", stream)
+    base = as_number("logspace", base, "base")
     kind = float32 if dtype is None else as_dtype("logspace", dtype)
     wide = to_inexact(kind).compute
     exponents = linspace(start, stop, num, endpoint, wide)._node
@@ -63,6 +65,8 @@ def geomspace(
     array([1, 2, 4, 8], dtype=float32)
     """
     check_stream("geomspace", stream)
+    start, stop = as_number("geomspace", start, "start"), as_number("geomspace", stop, "stop")
+    num = as_int("geomspace", num, "num")
     kind = float32 if dtype is None else as_dtype("geomspace", dtype)
     if start * stop <= 0:
         raise ValueError(f"[geomspace] expected bounds of one sign that are not 0, got {start} and {stop}")
@@ -218,8 +222,9 @@ def gradient(
     node = array_node("gradient", f)
     node = cast(node, to_inexact(node.dtype))
     axes = normalize_axes("gradient", axis, node.ndim)
-    if isinstance(axis, list | tuple):
-        axes = tuple(normalize_axis("gradient", i, node.ndim) for i in axis)
+    if is_sequence(axis):
+        axes = tuple(normalize_axis("gradient", i, node.ndim) for i in as_ints("gradient", axis, "axes"))
+    edge_order = as_int("gradient", edge_order, "edge_order")
     if edge_order not in (1, 2):
         raise ValueError(f"[gradient] expected an edge_order of 1 or 2, got {edge_order}: choose one of them")
     results = []
@@ -273,7 +278,7 @@ def trapezoid(y: array, /, x: array | None = None, *, dx: float = 1.0, axis: int
     axis = normalize_axis("trapezoid", axis, node.ndim)
     node = cast(node, to_inexact(node.dtype))
     if x is None:
-        distance: Node = constant(dx, node.dtype)
+        distance: Node = constant(as_number("trapezoid", dx, "dx"), node.dtype)
     else:
         at = new_node(x, None)
         dtype = promote(node.dtype, to_inexact(at.dtype))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from arrax.core.arguments import expect
+from arrax.core.arguments import as_int, expect
 from arrax.core.axes import normalize_axis
 from arrax.core.convert import array_node
 from arrax.core.device import check_stream
@@ -152,7 +152,7 @@ def diff(
     array([3, 5], dtype=int32)
     """
     check_stream("diff", stream)
-    expect("diff", int, n=n)
+    n = as_int("diff", n, "n")
     node = array_node("diff", a)
     if n < 0:
         raise ValueError(f"[diff] expected an order of at least 0, got {n}: pass another one")
@@ -161,9 +161,9 @@ def diff(
         parts = [x for x in (prepend, a, append) if x is not None]
         node = array_node("diff", concatenate(parts, axis))
     record = record_not_equal if node.dtype is bool_ else record_subtract
+    if n >= node.shape[axis]:
+        return wrap(record_slice_axis(node, axis, 0, 0))
     for _ in range(n):
         size = node.shape[axis]
-        if size == 0:
-            break
         node = record(record_slice_axis(node, axis, 1, size), record_slice_axis(node, axis, 0, size - 1))
     return wrap(node)

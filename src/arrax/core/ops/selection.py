@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from arrax.core.arguments import expect
+from arrax.core.arguments import as_number
 from arrax.core.convert import array_node, as_node, pair
 from arrax.core.device import check_stream
 from arrax.core.ops.math import FLOAT, as_bool, maximum, minimum, record_isnan
@@ -81,8 +81,9 @@ def nan_to_num(
 ) -> array:
     """NaN and infinities replaced, by default with 0 and the largest finite numbers of the type."""
     check_stream("nan_to_num", stream)
-    expect("nan_to_num", float, nan=nan)
-    expect("nan_to_num", float | None, posinf=posinf, neginf=neginf)
+    nan = as_number("nan_to_num", nan, "nan")
+    posinf = posinf if posinf is None else as_number("nan_to_num", posinf, "posinf")
+    neginf = neginf if neginf is None else as_number("nan_to_num", neginf, "neginf")
     node = as_node("nan_to_num", a)
     dtype = node.dtype
     if dtype.category < FLOAT:

@@ -150,7 +150,7 @@ def _member(x: Node, tests: Node) -> Node:
 def union1d(a: array, b: array, /, *, stream: Any = None) -> array:
     """The distinct elements of both arrays in ascending order. Evaluates them."""
     check_stream("union1d", stream)
-    return unique(concatenate([a.reshape(-1), b.reshape(-1)]))
+    return unique(concatenate([wrap(_flat(array_node("union1d", x))) for x in (a, b)]))
 
 
 def intersect1d(a: array, b: array, /, *, stream: Any = None) -> array:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math as _math
-import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from arrax.core.arguments import expect
-from arrax.core.axes import as_ints, as_shape, fits, normalize_axes, normalize_axis
+from arrax.core.arguments import as_int, as_ints, as_shape, elements, expect, fits, is_sequence
+from arrax.core.axes import normalize_axes, normalize_axis
 from arrax.core.convert import array_node, as_node, values
 from arrax.core.device import check_device, check_stream
 from arrax.graph.dtypes import Dtype, complex128, promote, uint8, uint16, uint32, uint64
-from arrax.graph.handle import Handle, wrap
+from arrax.graph.handle import Handle, shown, wrap
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import bind
 from arrax.graph.primitive import broadcast_shapes as _common_shape
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from arrax.core.array import array
 
 Ints = int | Sequence[int]
+_EMPTY_PARTS = 1 << 16  # parts into which an array may be cut that has fewer elements
 
 
 def astype(a: array, dtype: Dtype, /, *, copy: bool = True, device: Any = None, stream: Any = None) -> array:
@@ -40,7 +40,7 @@ def astype(a: array, dtype: Dtype, /, *, copy: bool = True, device: Any = None, 
     check_stream("astype", stream)
     check_device("astype", device)
     if not isinstance(dtype, Dtype):
-        raise TypeError(f"[astype] expected a dtype such as mx.float32, got {dtype!r}: pass one of mx's types")
+        raise TypeError(f"[astype] expected a dtype such as mx.float32, got {shown(dtype)}: pass one of mx's types")
     return wrap(cast(array_node("astype", a), dtype))
 
 
@@ -94,7 +94,7 @@ def _element(node: Node, i: int) -> Node:
 
 # --- shape ------------------------------------------------------------------------------------------------------------
 def record_reshape(node: Node, shape: Any) -> Node:
-    sizes = as_ints("reshape", shape, "the shape")
+    sizes = as_shape("reshape", shape, -1)
     if -1 in sizes:
         if sizes.count(-1) > 1:
             raise ValueError(f"[reshape] expected one size of -1 at most, got {list(sizes)}: give the others")
@@ -129,15 +129,14 @@ def reshape(a: array, /, shape: Sequence[int], *, copy: bool | None = None, stre
     """
     check_stream("reshape", stream)
     node = array_node("reshape", a)
-    if isinstance(shape, int):
-        raise TypeError(f"[reshape] expected a sequence of sizes, got {shape}: pass a tuple")
+    expect("reshape", tuple, shape=shape)
     return wrap(record_reshape(node, shape))
 
 
 def flatten(a: array, /, start_axis: int = 0, end_axis: int = -1, *, stream: Any = None) -> array:
     """The axes from ``start_axis`` to ``end_axis`` (inclusive) as one; what lies outside is clamped."""
     check_stream("flatten", stream)
-    expect("flatten", int, start_axis=start_axis, end_axis=end_axis)
+    start_axis, end_axis = as_int("flatten", start_axis, "start_axis"), as_int("flatten", end_axis, "end_axis")
     node = array_node("flatten", a)
     n = node.ndim
     if n == 0:
@@ -158,7 +157,7 @@ def unflatten(a: array, /, axis: int, shape: Sequence[int], *, stream: Any = Non
     check_stream("unflatten", stream)
     expect("unflatten", tuple, shape=shape)
     node = array_node("unflatten", a)
-    sizes = as_ints("unflatten", shape, "the shape")
+    sizes = as_shape("unflatten", shape, -1)
     if not sizes:
         raise ValueError("[unflatten] expected at least one size, got an empty shape: use squeeze")
     axis = normalize_axis("unflatten", axis, node.ndim)
@@ -166,7 +165,7 @@ def unflatten(a: array, /, axis: int, shape: Sequence[int], *, stream: Any = Non
     if sizes.count(-1) == 1 and known and n % known == 0:
         sizes = tuple(n // known if s == -1 else s for s in sizes)
     if -1 in sizes or _math.prod(sizes) != n:
-        raise ValueError(f"[unflatten] expected sizes whose product is {n}, got {list(shape)}: check the shape")
+        raise ValueError(f"[unflatten] expected sizes whose product is {n}, got {list(sizes)}: check the shape")
     return wrap(v.reshape(node, (*node.shape[:axis], *sizes, *node.shape[axis + 1 :])))
 
 
@@ -200,10 +199,8 @@ def expand_dims(a: array, /, axis: Ints, *, stream: Any = None) -> array:
     """With axes of size 1 at the given positions of the result."""
     check_stream("expand_dims", stream)
     node = array_node("expand_dims", a)
-    count = len(axis) if isinstance(axis, list | tuple) else 1
-    if axis is None:
-        raise TypeError("[expand_dims] expected an axis, got None: say where the new one is to be")
-    return wrap(insert_axes(node, normalize_axes("expand_dims", axis, node.ndim + count)))
+    axes = as_ints("expand_dims", axis, "axes")
+    return wrap(insert_axes(node, normalize_axes("expand_dims", axes, node.ndim + len(axes))))
 
 
 def _at_least(op: str, arrays: tuple[array, ...], shape_of: Any) -> Any:
@@ -240,6 +237,7 @@ def transpose(a: array, /, axes: Sequence[int] | None = None, *, stream: Any = N
     if axes is None:
         return wrap(v.transpose(node, tuple(range(node.ndim))[::-1]))
     expect("transpose", tuple, axes=axes)
+    axes = as_ints("transpose", axes, "axes")
     if len(axes) != node.ndim:
         raise ValueError(f"[transpose] expected {node.ndim} axes, got {len(axes)}: name every axis once")
     order = tuple(normalize_axis("transpose", i, node.ndim) for i in axes)
@@ -277,17 +275,14 @@ def moveaxis(a: array, /, source: Ints, destination: Ints, *, stream: Any = None
     """One axis, or each of several, moved to another position."""
     check_stream("moveaxis", stream)
     node = array_node("moveaxis", a)
-    if isinstance(source, int) and isinstance(destination, int):
-        i, j = normalize_axis("moveaxis", source, node.ndim), normalize_axis("moveaxis", destination, node.ndim)
-        return wrap(v.move_axis(node, i, j))
     places = [
         tuple(normalize_axis("moveaxis", i, node.ndim) for i in as_ints("moveaxis", axes, "axes"))
         for axes in (source, destination)
     ]
     if len(places[0]) != len(places[1]) or any(len(set(axes)) != len(axes) for axes in places):
         raise ValueError(
-            f"[moveaxis] expected a destination for every axis, each once, got {source} and {destination}: "
-            "pass as many, all different"
+            f"[moveaxis] expected a destination for every axis, each once, got {shown(source)} and "
+            f"{shown(destination)}: pass as many, all different"
         )
     order = [i for i in range(node.ndim) if i not in places[0]]
     for j, i in sorted(zip(places[1], places[0], strict=True)):
@@ -299,8 +294,8 @@ def flip(a: array, /, axis: Ints | None = None, *, stream: Any = None) -> array:
     """The elements along the given axes (None for all) in reverse order."""
     check_stream("flip", stream)
     node = array_node("flip", a)
-    if isinstance(axis, list | tuple):
-        axis = tuple({normalize_axis("flip", i, node.ndim) for i in axis})
+    if is_sequence(axis):
+        axis = tuple({normalize_axis("flip", i, node.ndim) for i in as_ints("flip", axis, "axes")})
     return wrap(v.flip(node, normalize_axes("flip", axis, node.ndim)))
 
 
@@ -402,7 +397,7 @@ def meshgrid(
     check_stream("meshgrid", stream)
     expect("meshgrid", str | None, indexing=indexing)
     if indexing not in ("xy", "ij"):
-        raise ValueError(f"[meshgrid] expected indexing 'xy' or 'ij', got {indexing!r}: choose one of them")
+        raise ValueError(f"[meshgrid] expected indexing 'xy' or 'ij', got {shown(indexing)}: choose one of them")
     nodes = [array_node("meshgrid", a) for a in arrays]
     n = len(nodes)
     place = list(range(n))
@@ -426,6 +421,16 @@ def record_slice_axis(node: Node, axis: int, start: int, stop: int) -> Node:
     return v.slice_(node, shape, tuple(start if i == axis else 0 for i in range(node.ndim)))
 
 
+def number_of_parts(op: str, parts: Any, n: int) -> int:
+    """Into how many parts an axis of n elements is cut; empty parts are no reason to make millions of arrays."""
+    count = as_int(op, parts, "the number of parts")
+    if count < 1:
+        raise ValueError(f"[{op}] expected at least one part, got {count}: pass a larger number")
+    if count > max(n, _EMPTY_PARTS):
+        raise ValueError(f"[{op}] expected at most {max(n, _EMPTY_PARTS)} parts, got {count}: pass a smaller number")
+    return count
+
+
 def split(a: array, /, indices_or_sections: Ints, axis: int = 0, *, stream: Any = None) -> list[array]:
     """The array cut along an axis: into equal sections, or at the given positions.
 
@@ -437,13 +442,10 @@ def split(a: array, /, indices_or_sections: Ints, axis: int = 0, *, stream: Any 
     node = array_node("split", a)
     axis = normalize_axis("split", axis, node.ndim)
     n = node.shape[axis]
-    if isinstance(indices_or_sections, list | tuple):
+    if is_sequence(indices_or_sections):
         cuts = [min(max(i + n if i < 0 else i, 0), n) for i in as_ints("split", indices_or_sections, "positions")]
         return [wrap(record_slice_axis(node, axis, i, j)) for i, j in zip([0, *cuts], [*cuts, n], strict=True)]
-    expect("split", int, indices_or_sections=indices_or_sections)
-    sections = operator.index(indices_or_sections)  # type: ignore[arg-type]
-    if sections <= 0:
-        raise ValueError(f"[split] expected at least one section, got {sections}: pass a positive number")
+    sections = number_of_parts("split", indices_or_sections, n)
     if n % sections:
         raise ValueError(
             f"[split] expected a number of sections that divides {n}, got {sections}: pass positions instead"
@@ -495,9 +497,7 @@ def repeat(array: array, repeats: int | array, axis: int | None = None, *, strea
             )
         positions = np.repeat(np.arange(node.shape[axis], dtype=gather.position_type(node.shape[axis]).np), counts)
         return wrap(gather.take(node, from_numpy_array(positions), axis))
-    if not isinstance(repeats, Handle):
-        expect("repeat", int, repeats=repeats)
-    repeats = operator.index(repeats)
+    repeats = as_int("repeat", repeats, "repeats")
     if repeats < 0:
         raise ValueError(f"[repeat] expected repeats of at least 0, got {repeats}: pass another number")
     shape = node.shape
@@ -552,14 +552,14 @@ def as_strided(
         ValueError: where shape and strides differ in length, or reach outside the array.
     """
     check_stream("as_strided", stream)
-    expect("as_strided", int, offset=offset)
+    offset = as_int("as_strided", offset, "offset", 64)
     expect("as_strided", tuple | None, shape=shape, strides=strides)
     node = array_node("as_strided", a)
-    sizes = node.shape if shape is None else as_shape("as_strided", tuple(shape))
+    sizes = node.shape if shape is None else as_shape("as_strided", shape)
     if strides is None:
         steps = tuple(_math.prod(sizes[i + 1 :]) for i in range(len(sizes)))
     else:
-        steps = as_ints("as_strided", tuple(strides), "strides")
+        steps = tuple([as_int("as_strided", i, "strides", 64) for i in elements(strides)])
     if len(sizes) != len(steps):
         raise ValueError(
             f"[as_strided] expected as many strides as axes, got {len(steps)} for {len(sizes)}: pass as many"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from arrax.core.arguments import expect
+from arrax.core.arguments import as_int, expect
 from arrax.core.axes import normalize_axis
 from arrax.core.convert import array_node, pair, typed_node
 from arrax.core.device import check_stream
 from arrax.core.ops.shape import record_slice_axis
 from arrax.graph.dtypes import int32, uint32
-from arrax.graph.handle import wrap
+from arrax.graph.handle import shown, wrap
 from arrax.graph.node import Node
 from arrax.prims import gather, opaque
 from arrax.prims import pointwise as p
@@ -59,8 +59,8 @@ def argsort(
     return wrap(p.sub(constant(max(node.shape[axis] - 1, 0), order.dtype), order))
 
 
-def _check_kth(op: str, node: Node, axis: int, kth: int) -> None:
-    n = node.shape[axis]
+def _check_kth(op: str, node: Node, axis: int, kth: Any) -> None:
+    n, kth = node.shape[axis], as_int(op, kth, "kth")
     if not -n <= kth < n:
         raise ValueError(f"[{op}] expected kth from {-n} to {n - 1}, got {kth}: the axis has {n} elements")
 
@@ -68,7 +68,6 @@ def _check_kth(op: str, node: Node, axis: int, kth: int) -> None:
 def partition(a: array, /, kth: int, axis: int | None = -1, *, stream: Any = None) -> array:
     """The elements rearranged so that the ``kth`` is in its place, none before it is larger and none behind smaller."""
     check_stream("partition", stream)
-    expect("partition", int, kth=kth)
     node, axis = _line("partition", a, axis)
     _check_kth("partition", node, axis, kth)
     return wrap(opaque.sort(node, axis))
@@ -77,7 +76,6 @@ def partition(a: array, /, kth: int, axis: int | None = -1, *, stream: Any = Non
 def argpartition(a: array, /, kth: int, axis: int | None = -1, *, stream: Any = None) -> array:
     """The positions that make a ``partition``, as uint32."""
     check_stream("argpartition", stream)
-    expect("argpartition", int, kth=kth)
     node, axis = _line("argpartition", a, axis)
     _check_kth("argpartition", node, axis, kth)
     return wrap(opaque.argsort(node, axis))
@@ -91,7 +89,7 @@ def topk(a: array, /, k: int, axis: int | None = -1, *, stream: Any = None) -> a
     array([2, 3], dtype=int32)
     """
     check_stream("topk", stream)
-    expect("topk", int, k=k)
+    k = as_int("topk", k, "k")
     node, axis = _line("topk", a, axis)
     n = node.shape[axis]
     if not 0 <= k <= n:
@@ -120,7 +118,7 @@ def searchsorted(
     expect("searchsorted", str, side=side)
     array_node("searchsorted", sorted_sequence)
     if side not in ("left", "right"):
-        raise ValueError(f"[searchsorted] expected side 'left' or 'right', got {side!r}: choose one of them")
+        raise ValueError(f"[searchsorted] expected side 'left' or 'right', got {shown(side)}: choose one of them")
     line, x = pair("searchsorted", sorted_sequence, values)
     if line.ndim != 1:
         raise ValueError(f"[searchsorted] expected a sequence with one axis, got {line.ndim}: flatten it")
@@ -172,7 +170,7 @@ def unique(
     (array([1, 3, 7], dtype=int32), array([2, 1, 1], dtype=int32))
     """
     check_stream("unique", stream)
-    expect("unique", int | None, size=size)
+    size = size if size is None else as_int("unique", size, "size")
     if size is not None and size < 0:
         raise ValueError(f"[unique] expected a size of at least 0, got {size}: pass another one")
     node = array_node("unique", a)

@@ -23,7 +23,7 @@ from arrax.core.ops.selection import clip
 from arrax.core.ops.shape import drop_axes, record_concatenate, record_slice_axis, squeeze, transpose
 from arrax.core.ops.special import real_node
 from arrax.graph.dtypes import float64, promote, real_of, to_inexact
-from arrax.graph.handle import Handle, wrap
+from arrax.graph.handle import Handle, shown, wrap
 from arrax.graph.node import Node
 from arrax.prims import gather, opaque
 from arrax.prims import pointwise as p
@@ -206,7 +206,9 @@ def _quantile(
     op: str, a: Any, q: Any, axis: Axes, method: str, keepdims: bool, whole: float = 1, skip_nan: bool = False
 ) -> Any:
     if method not in _METHODS:
-        raise ValueError(f"[{op}] expected a method out of {', '.join(_METHODS)}, got {method!r}: choose one of them")
+        raise ValueError(
+            f"[{op}] expected a method out of {', '.join(_METHODS)}, got {shown(method)}: choose one of them"
+        )
     array_node(op, a)
     node = real_node(op, a)
     axes = normalize_axes(op, axis, node.ndim)

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import arrax.core as mx
+from arrax.nn.arguments import shown
 from arrax.nn.layers.base import Module
 from arrax.nn.precision import rounded, wide
 
@@ -279,7 +280,7 @@ class GELU(Module):
     def __init__(self, approx: str = "none") -> None:
         super().__init__()
         if approx not in _GELU:
-            raise ValueError(f"[GELU] approx must be one of {list(_GELU)} but is {approx!r}.")
+            raise ValueError(f"[GELU] approx must be one of {list(_GELU)} but is {shown(approx)}.")
         self._approx = approx
 
     def __call__(self, x: mx.array) -> mx.array:

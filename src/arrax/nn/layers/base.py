@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import arrax.core as mx
+from arrax.nn.arguments import shown
 from arrax.utils import tree_flatten, tree_unflatten
 
 # What an attribute must be to belong to the state of a module; everything else is an ordinary Python attribute.
@@ -157,7 +158,9 @@ class Module(dict):
                 return {k: item(module, f"{key}.{k}", v) for k, v in value.items()}
             if isinstance(value, list):
                 return [item(module, f"{key}.{i}", v) for i, v in enumerate(value)]
-            raise RuntimeError(f"[filter_and_map] {key!r} is a {type(value).__name__} but is_leaf_fn says no leaf.")
+            raise RuntimeError(
+                f"[filter_and_map] {shown(key)} is a {type(value).__name__} but is_leaf_fn says no leaf."
+            )
 
         def item(module: Module, key: str, value: Any) -> Any:
             return select(module, key, value) if filter_fn(module, key, value) else {}
@@ -350,7 +353,7 @@ class Module(dict):
             modules = self.modules() if recurse else [self]
             for name in names:
                 if not any(name in module for module in modules):
-                    raise KeyError(f"[Module] there is no parameter {name!r} in {type(self).__name__}.")
+                    raise KeyError(f"[Module] there is no parameter {shown(name)} in {type(self).__name__}.")
         return names
 
     def _own_parameter_names(self) -> list[str]:
@@ -409,7 +412,7 @@ class Module(dict):
         elif path.endswith(".safetensors"):
             mx.save_safetensors(path, weights)
         else:
-            raise ValueError(f"[save_weights] the file name must end in .npz or .safetensors but is {path!r}.")
+            raise ValueError(f"[save_weights] the file name must end in .npz or .safetensors but is {shown(path)}.")
 
 
 def _items_at(destination: Any, new: dict | list, what: str, strict: bool) -> Iterable[tuple[Any, Any]]:
@@ -422,7 +425,7 @@ def _items_at(destination: Any, new: dict | list, what: str, strict: bool) -> It
         if exists:
             yield key, value
         elif strict and isinstance(new, dict):
-            raise ValueError(f"[Module] there is no {what} {key!r} to update.")
+            raise ValueError(f"[Module] there is no {what} {shown(key)} to update.")
         elif strict:
             size = f"of length {len(destination)}" if isinstance(destination, (list, tuple)) else "no list"
             raise ValueError(f"[Module] there is no {what} at index {key} to update: the destination is {size}.")

@@ -1,25 +1,23 @@
 """Convolutions. Channels are last: inputs have the shape ``(N, ..., C)``."""
 
 import math
-from typing import Any
 
 import arrax.core as mx
+from arrax.nn.arguments import integer, integers
 from arrax.nn.layers.base import Module
 
 
-def _tuple(x: int | tuple[int, ...], n: int) -> Any:
-    """``n`` integers, of one or of ``n``."""
-    return (x,) * n if isinstance(x, int) else tuple(x)
-
-
-def _random_filters(out_channels: int, kernel_size: tuple[int, ...], in_channels: int) -> mx.array:
-    bound = math.sqrt(1 / (in_channels * math.prod(kernel_size)))
+def random_filters(layer: str, out_channels: int, kernel_size: tuple[int, ...], in_channels: int) -> mx.array:
+    """The first weights of a convolution: uniform, of a variance that goes with the size of a filter."""
+    fan = math.prod(kernel_size) * integer(layer, "in_channels", in_channels, least=1)
+    bound = math.sqrt(1 / fan)
     return mx.random.uniform(low=-bound, high=bound, shape=(out_channels, *kernel_size, in_channels))
 
 
-def _channels_per_group(name: str, in_channels: int, groups: int) -> int:
+def _channels_per_group(layer: str, in_channels: int, groups: int) -> int:
+    in_channels, groups = integer(layer, "in_channels", in_channels, 1), integer(layer, "groups", groups, 1)
     if in_channels % groups:
-        raise ValueError(f"[{name}] in_channels must be a multiple of groups ({groups}) but is {in_channels}.")
+        raise ValueError(f"[{layer}] in_channels must be a multiple of groups ({groups}) but is {in_channels}.")
     return in_channels // groups
 
 
@@ -55,7 +53,9 @@ class Conv1d(Module):
     ) -> None:
         super().__init__()
         channels = _channels_per_group("Conv1d", in_channels, groups)
-        self.weight = _random_filters(out_channels, (kernel_size,), channels)
+        self.weight = random_filters(
+            "Conv1d", out_channels, integers("Conv1d", "kernel_size", kernel_size, 1, least=1), channels
+        )
         if bias:
             self.bias = mx.zeros((out_channels,))
         self.padding = padding
@@ -107,11 +107,13 @@ class Conv2d(Module):
     ) -> None:
         super().__init__()
         channels = _channels_per_group("Conv2d", in_channels, groups)
-        self.weight = _random_filters(out_channels, _tuple(kernel_size, 2), channels)
+        self.weight = random_filters(
+            "Conv2d", out_channels, integers("Conv2d", "kernel_size", kernel_size, 2, least=1), channels
+        )
         if bias:
             self.bias = mx.zeros((out_channels,))
-        self.padding = _tuple(padding, 2)
-        self.stride = _tuple(stride, 2)
+        self.padding = integers("Conv2d", "padding", padding, 2)
+        self.stride = integers("Conv2d", "stride", stride, 2)
         self.dilation = dilation
         self.groups = groups
 
@@ -153,11 +155,13 @@ class Conv3d(Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self.weight = _random_filters(out_channels, _tuple(kernel_size, 3), in_channels)
+        self.weight = random_filters(
+            "Conv3d", out_channels, integers("Conv3d", "kernel_size", kernel_size, 3, least=1), in_channels
+        )
         if bias:
             self.bias = mx.zeros((out_channels,))
-        self.padding = _tuple(padding, 3)
-        self.stride = _tuple(stride, 3)
+        self.padding = integers("Conv3d", "padding", padding, 3)
+        self.stride = integers("Conv3d", "stride", stride, 3)
         self.dilation = dilation
 
     def _extra_repr(self) -> str:

@@ -1,8 +1,9 @@
 """Transposed convolutions. Channels are last: inputs have the shape ``(N, ..., C)``."""
 
 import arrax.core as mx
+from arrax.nn.arguments import integers
 from arrax.nn.layers.base import Module
-from arrax.nn.layers.convolution import _random_filters, _tuple
+from arrax.nn.layers.convolution import random_filters
 
 
 class ConvTranspose1d(Module):
@@ -33,7 +34,12 @@ class ConvTranspose1d(Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self.weight = _random_filters(out_channels, (kernel_size,), in_channels)
+        self.weight = random_filters(
+            "ConvTranspose1d",
+            out_channels,
+            integers("ConvTranspose1d", "kernel_size", kernel_size, 1, least=1),
+            in_channels,
+        )
         if bias:
             self.bias = mx.zeros((out_channels,))
         self.padding = padding
@@ -81,12 +87,17 @@ class ConvTranspose2d(Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self.weight = _random_filters(out_channels, _tuple(kernel_size, 2), in_channels)
+        self.weight = random_filters(
+            "ConvTranspose2d",
+            out_channels,
+            integers("ConvTranspose2d", "kernel_size", kernel_size, 2, least=1),
+            in_channels,
+        )
         if bias:
             self.bias = mx.zeros((out_channels,))
-        self.padding = _tuple(padding, 2)
-        self.stride = _tuple(stride, 2)
-        self.output_padding = _tuple(output_padding, 2)
+        self.padding = integers("ConvTranspose2d", "padding", padding, 2)
+        self.stride = integers("ConvTranspose2d", "stride", stride, 2)
+        self.output_padding = integers("ConvTranspose2d", "output_padding", output_padding, 2)
         self.dilation = dilation
 
     def _extra_repr(self) -> str:
@@ -125,12 +136,17 @@ class ConvTranspose3d(Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self.weight = _random_filters(out_channels, _tuple(kernel_size, 3), in_channels)
+        self.weight = random_filters(
+            "ConvTranspose3d",
+            out_channels,
+            integers("ConvTranspose3d", "kernel_size", kernel_size, 3, least=1),
+            in_channels,
+        )
         if bias:
             self.bias = mx.zeros((out_channels,))
-        self.padding = _tuple(padding, 3)
-        self.stride = _tuple(stride, 3)
-        self.output_padding = _tuple(output_padding, 3)
+        self.padding = integers("ConvTranspose3d", "padding", padding, 3)
+        self.stride = integers("ConvTranspose3d", "stride", stride, 3)
+        self.output_padding = integers("ConvTranspose3d", "output_padding", output_padding, 3)
         self.dilation = dilation
 
     def _extra_repr(self) -> str:

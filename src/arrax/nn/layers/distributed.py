@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import arrax.core as mx
+from arrax.nn.arguments import group_or_all, integer, shown
 from arrax.nn.layers.base import Module
 from arrax.nn.layers.linear import Linear
 from arrax.nn.layers.quantized import QuantizedLinear
@@ -60,7 +61,7 @@ _RULES = {"all-to-sharded": _all_to_sharded, "sharded-to-all": _sharded_to_all}
 
 def _check_sharding(sharding: Any) -> None:
     if sharding not in _RULES:
-        raise ValueError(f"[shard] sharding must be one of {list(_RULES)} but is {sharding!r}.")
+        raise ValueError(f"[shard] sharding must be one of {list(_RULES)} but is {shown(sharding)}.")
 
 
 def _split(weight: mx.array, segments: Segments, axis: int) -> list[mx.array]:
@@ -109,7 +110,7 @@ def shard_inplace(
     if not callable(sharding):
         _check_sharding(sharding)
         sharding = _RULES[sharding](segments)
-    module.update(_shard(module.parameters(), sharding, group or mx.distributed.init()))
+    module.update(_shard(module.parameters(), sharding, group_or_all("shard", group)))
 
 
 def shard_linear(module: Module, sharding: str, *, segments: Segments = 1, group: Group | None = None) -> Module:
@@ -150,7 +151,7 @@ class _ShardedLinear(Module):
 
     def __init__(self, rows: int, columns: int, input_dims: int, n_bias: int, group: Group) -> None:
         super().__init__()
-        bound = math.sqrt(1 / input_dims)
+        bound = math.sqrt(1 / integer(type(self).__name__, "input_dims", input_dims, least=1))
         self.group = group
         self.weight = mx.random.uniform(low=-bound, high=bound, shape=(rows, columns))
         if n_bias:
@@ -159,7 +160,7 @@ class _ShardedLinear(Module):
     @classmethod
     def from_linear(cls, linear_layer: Module, *, segments: Segments = 1, group: Group | None = None) -> Any:
         """This process's share of a :class:`Linear` layer; see :func:`shard_inplace` for the arguments."""
-        group = group or mx.distributed.init()
+        group = group_or_all("shard", group)
         output_dims, input_dims = linear_layer.weight.shape
         layer = cls(input_dims, output_dims, "bias" in linear_layer, group)  # type: ignore[call-arg]
         layer.update(_shard(linear_layer.parameters(), cls._rule(segments), group))
@@ -184,7 +185,7 @@ class AllToShardedLinear(_ShardedLinear):
     _rule = staticmethod(_all_to_sharded)
 
     def __init__(self, input_dims: int, output_dims: int, bias: bool = True, group: Group | None = None) -> None:
-        group = group or mx.distributed.init()
+        group = group_or_all("shard", group)
         rows = _share("output", output_dims, group)
         super().__init__(rows, input_dims, input_dims, rows if bias else 0, group)
 
@@ -215,7 +216,7 @@ class ShardedToAllLinear(_ShardedLinear):
     _rule = staticmethod(_sharded_to_all)
 
     def __init__(self, input_dims: int, output_dims: int, bias: bool = True, group: Group | None = None) -> None:
-        group = group or mx.distributed.init()
+        group = group_or_all("shard", group)
         columns = _share("input", input_dims, group)
         super().__init__(output_dims, columns, input_dims, output_dims if bias else 0, group)
 
@@ -246,7 +247,7 @@ class _QuantizedShardedLinear(QuantizedLinear):
         source = quantized_linear_layer
         layer = cls.__new__(cls)
         Module.__init__(layer)
-        layer.group = group or mx.distributed.init()
+        layer.group = group_or_all("shard", group)
         layer.group_size, layer.bits, layer.mode = source.group_size, source.bits, source.mode
         for name, weight in _shard(source.parameters(), cls._rule(segments), layer.group).items():
             layer[name] = weight
@@ -285,7 +286,7 @@ class QuantizedAllToShardedLinear(_QuantizedShardedLinear):
         mode: str = "affine",
         group: Group | None = None,
     ) -> None:
-        group = group or mx.distributed.init()
+        group = group_or_all("shard", group)
         super().__init__(input_dims, _share("output", output_dims, group), bias, group_size, bits, mode)
         self.group = group
 
@@ -325,7 +326,7 @@ class QuantizedShardedToAllLinear(_QuantizedShardedLinear):
         mode: str = "affine",
         group: Group | None = None,
     ) -> None:
-        group = group or mx.distributed.init()
+        group = group_or_all("shard", group)
         super().__init__(_share("input", input_dims, group), output_dims, bias, group_size, bits, mode)
         self.group = group
 
@@ -375,7 +376,9 @@ class FullyShardedModule(Module):
 
     def __init__(self, module: Module, group: Group | None = None, compute_dtype: mx.Dtype | None = None) -> None:
         super().__init__()
-        group = group or mx.distributed.init()
+        group = group_or_all("shard", group)
+        if not isinstance(module, Module):
+            raise TypeError(f"[FullyShardedModule] module must be a module but is {shown(module)}.")
         # What is in a sharded module inside is spread already.
         own = tree_flatten(
             module.filter_and_map(
@@ -431,7 +434,7 @@ def fully_shard(module: Module, *, group: Group | None = None, compute_dtype: mx
     >>> nn.fully_shard(nn.Linear(4, 2))
     Linear(input_dims=4, output_dims=2, bias=True)
     """
-    group = group or mx.distributed.init()
+    group = group_or_all("shard", group)
     if group.size() == 1 or isinstance(module, FullyShardedModule):
         return module
     sharded = FullyShardedModule(module, group, compute_dtype)

@@ -3,6 +3,7 @@
 import math
 
 import arrax.core as mx
+from arrax.nn.arguments import integer
 from arrax.nn.layers.base import Module
 from arrax.nn.layers.quantized import QuantizedEmbedding
 
@@ -25,7 +26,8 @@ class Embedding(Module):
 
     def __init__(self, num_embeddings: int, dims: int) -> None:
         super().__init__()
-        self.weight = mx.random.normal(shape=(num_embeddings, dims), scale=math.sqrt(1 / dims))
+        scale = math.sqrt(1 / integer("Embedding", "dims", dims, least=1))
+        self.weight = mx.random.normal(shape=(num_embeddings, dims), scale=scale)
 
     def _extra_repr(self) -> str:
         return f"{self.weight.shape[0]}, {self.weight.shape[1]}"

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import arrax.core as mx
+from arrax.nn.arguments import integer, shown
 from arrax.nn.layers.base import Module
 from arrax.nn.layers.quantized import QQLinear, QuantizedLinear
 
@@ -37,7 +38,7 @@ class Linear(Module):
 
     def __init__(self, input_dims: int, output_dims: int, bias: bool = True) -> None:
         super().__init__()
-        bound = math.sqrt(1 / input_dims)
+        bound = math.sqrt(1 / integer("Linear", "input_dims", input_dims, least=1))
         self.weight = mx.random.uniform(low=-bound, high=bound, shape=(output_dims, input_dims))
         if bias:
             self.bias = mx.random.uniform(low=-bound, high=bound, shape=(output_dims,))
@@ -72,7 +73,9 @@ class Linear(Module):
         if not quantize_input:
             return QuantizedLinear.from_linear(self, group_size, bits, mode=mode)
         if mode not in ("nvfp4", "mxfp8"):
-            raise ValueError(f"[to_quantized] quantize_input=True needs the mode 'nvfp4' or 'mxfp8', not {mode!r}.")
+            raise ValueError(
+                f"[to_quantized] quantize_input=True needs the mode 'nvfp4' or 'mxfp8', not {shown(mode)}."
+            )
         return QQLinear.from_linear(self, group_size, bits, mode=mode)
 
 
@@ -91,7 +94,7 @@ class Bilinear(Module):
 
     def __init__(self, input1_dims: int, input2_dims: int, output_dims: int, bias: bool = True) -> None:
         super().__init__()
-        bound = math.sqrt(1 / input1_dims)
+        bound = math.sqrt(1 / integer("Bilinear", "input1_dims", input1_dims, least=1))
         self.weight = mx.random.uniform(low=-bound, high=bound, shape=(output_dims, input2_dims, input1_dims))
         if bias:
             self.bias = mx.random.uniform(low=-bound, high=bound, shape=(output_dims,))

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import arrax.core as mx
+from arrax.nn.arguments import integer
 from arrax.nn.layers.base import Module
 from arrax.nn.precision import rounded, wide
 
@@ -138,7 +139,8 @@ class GroupNorm(Module):
     ) -> None:
         super().__init__()
         _check_eps(self, eps)
-        if num_groups <= 0 or dims <= 0 or dims % num_groups:
+        num_groups, dims = integer("GroupNorm", "num_groups", num_groups), integer("GroupNorm", "dims", dims)
+        if num_groups == 0 or dims == 0 or dims % num_groups:
             raise ValueError(f"[GroupNorm] dims ({dims}) must be a positive multiple of num_groups ({num_groups}).")
         if affine:
             self.bias = mx.zeros((dims,))

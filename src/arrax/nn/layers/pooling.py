@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import arrax.core as mx
+from arrax.nn.arguments import integers
 from arrax.nn.layers.base import Module
 
 
@@ -46,17 +47,10 @@ class _Pool(Module):
         super().__init__()
         self._pooling_function = reduce
         self._padding_value = padding_value
-        self._kernel_size = self._sizes("kernel_size", kernel_size, spatial_dims, 1)
-        self._stride = self._kernel_size if stride is None else self._sizes("stride", stride, spatial_dims, 1)
-        self._padding = self._sizes("padding", padding, spatial_dims, 0)
-
-    def _sizes(self, name: str, value: Any, n: int, least: int) -> tuple[int, ...]:
-        sizes = (value,) * n if isinstance(value, int) else value
-        if not isinstance(sizes, (tuple, list)) or len(sizes) != n or not all(isinstance(v, int) for v in sizes):
-            raise ValueError(f"[{type(self).__name__}] {name} must be an integer or a tuple of {n} but is {value!r}.")
-        if min(sizes) < least:
-            raise ValueError(f"[{type(self).__name__}] {name} must be at least {least} but is {value!r}.")
-        return tuple(sizes)
+        layer = type(self).__name__
+        self._kernel_size = integers(layer, "kernel_size", kernel_size, spatial_dims, least=1)
+        self._stride = self._kernel_size if stride is None else integers(layer, "stride", stride, spatial_dims, least=1)
+        self._padding = integers(layer, "padding", padding, spatial_dims)
 
     def _extra_repr(self) -> str:
         return f"kernel_size={self._kernel_size}, stride={self._stride}, padding={self._padding}"

@@ -3,6 +3,7 @@
 import math
 
 import arrax.core as mx
+from arrax.nn.arguments import integer
 from arrax.nn.layers.base import Module
 
 
@@ -60,6 +61,7 @@ class SinusoidalPositionalEncoding(Module):
         full_turns: bool = False,
     ) -> None:
         super().__init__()
+        dims = integer("SinusoidalPositionalEncoding", "dims", dims)
         if dims <= 0 or dims % 2:
             raise ValueError(f"[SinusoidalPositionalEncoding] dims must be positive and even but is {dims}.")
         frequencies = mx.exp(mx.linspace(math.log(max_freq), math.log(min_freq), dims // 2))
@@ -107,10 +109,11 @@ class ALiBi(Module):
         For a power of two, head ``i`` has the slope ``2 ** (-8 * (i + 1) / num_heads)``. Otherwise the heads above the
         next lower power of two take every second slope of its double.
         """
-        lower = 2 ** math.floor(math.log2(num_heads))
-        exponents = [8 * (i + 1) / lower for i in range(lower)]
-        exponents += [4 * (2 * i + 1) / lower for i in range(num_heads - lower)]
-        return mx.array([2.0**-e for e in exponents]).astype(dtype)[:, None, None]
+        num_heads = integer("ALiBi", "num_heads", num_heads, least=1)
+        lower = 1 << num_heads.bit_length() - 1
+        exponents = [8 * (mx.arange(lower, dtype=mx.float64) + 1) / lower]
+        exponents.append(4 * (2 * mx.arange(num_heads - lower, dtype=mx.float64) + 1) / lower)
+        return mx.power(2.0, -mx.concatenate(exponents)).astype(dtype)[:, None, None]
 
     def __call__(self, attention_scores: mx.array, offset: int = 0, mask: mx.array | None = None) -> mx.array:
         """Add the biases, and ``mask`` if there is one, to scores of the shape ``(N, heads, queries, keys)``."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import arrax.core as mx
+from arrax.nn.arguments import integer, shown
 from arrax.nn.layers.base import Module
 from arrax.utils import tree_map_with_path
 
@@ -13,8 +14,8 @@ _DEFAULTS = {"affine": (64, 4), "mxfp4": (32, 4), "mxfp8": (32, 8), "nvfp4": (16
 
 
 def _resolve(group_size: int | None, bits: int | None, mode: str) -> tuple[int, int]:
-    if mode not in _DEFAULTS:
-        raise ValueError(f"[quantize] mode must be one of {list(_DEFAULTS)} but is {mode!r}.")
+    if not isinstance(mode, str) or mode not in _DEFAULTS:
+        raise ValueError(f"[quantize] mode must be one of {list(_DEFAULTS)} but is {shown(mode)}.")
     default_group_size, default_bits = _DEFAULTS[mode]
     return group_size or default_group_size, bits or default_bits
 
@@ -71,7 +72,7 @@ class QuantizedLinear(_Quantized):
         bits: int | None = None,
         mode: str = "affine",
     ) -> None:
-        bound = math.sqrt(1 / input_dims)
+        bound = math.sqrt(1 / integer(type(self).__name__, "input_dims", input_dims, least=1))
         weight = mx.random.uniform(low=-bound, high=bound, shape=(output_dims, input_dims))
         super().__init__(weight, group_size, bits, mode)
         if bias:
@@ -188,7 +189,7 @@ class QQLinear(Module):
         bits: int | None = None,
         mode: str = "nvfp4",
     ) -> None:
-        bound = math.sqrt(1 / input_dims)
+        bound = math.sqrt(1 / integer(type(self).__name__, "input_dims", input_dims, least=1))
         self._keep(mx.random.uniform(low=-bound, high=bound, shape=(output_dims, input_dims)), group_size, bits, mode)
 
     @classmethod
@@ -293,11 +294,13 @@ def quantize(
         if not choice:
             return module
         if not hasattr(module, "to_quantized"):
-            raise ValueError(f"[quantize] {path!r} is a {type(module).__name__}, which cannot be quantized.")
+            raise ValueError(f"[quantize] {shown(path)} is a {type(module).__name__}, which cannot be quantized.")
         if isinstance(choice, dict):
             return module.to_quantized(**choice)
         options = {"quantize_input": True} if quantize_input else {}
         return module.to_quantized(group_size=group_size, bits=bits, mode=mode, **options)
 
+    if not isinstance(model, Module):
+        raise TypeError(f"[quantize] model must be a module but is {shown(model)}.")
     leaves = model.leaf_modules()
     model.update_modules(tree_map_with_path(quantized, leaves, is_leaf=Module.is_module))

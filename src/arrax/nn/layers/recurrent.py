@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import arrax.core as mx
+from arrax.nn.arguments import integer, shown
 from arrax.nn.layers.activations import tanh
 from arrax.nn.layers.base import Module
 
@@ -122,7 +123,8 @@ class RNN(Module):
         super().__init__()
         self.nonlinearity = tanh if nonlinearity is None else nonlinearity
         if not callable(self.nonlinearity):
-            raise ValueError(f"[RNN] nonlinearity must be a function but is {nonlinearity!r}.")
+            raise ValueError(f"[RNN] nonlinearity must be a function but is {shown(nonlinearity)}.")
+        hidden_size = integer("RNN", "hidden_size", hidden_size, least=1)
         bound = 1 / math.sqrt(hidden_size)
         self.hidden_size = hidden_size
         self.Wxh = _random(bound, hidden_size, input_size)
@@ -161,6 +163,7 @@ class GRU(Module):
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True) -> None:
         super().__init__()
+        hidden_size = integer("GRU", "hidden_size", hidden_size, least=1)
         bound = 1 / math.sqrt(hidden_size)
         self.hidden_size = hidden_size
         self.Wx = _random(bound, 3 * hidden_size, input_size)
@@ -202,6 +205,7 @@ class LSTM(Module):
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool = True) -> None:
         super().__init__()
+        hidden_size = integer("LSTM", "hidden_size", hidden_size, least=1)
         bound = 1 / math.sqrt(hidden_size)
         self.hidden_size = hidden_size
         self.Wx = _random(bound, 4 * hidden_size, input_size)

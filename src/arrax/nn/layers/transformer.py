@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import arrax.core as mx
+from arrax.nn.arguments import integer
 from arrax.nn.layers.activations import relu
 from arrax.nn.layers.base import Module
 from arrax.nn.layers.dropout import Dropout
@@ -44,6 +45,8 @@ class MultiHeadAttention(Module):
         bias: bool = False,
     ) -> None:
         super().__init__()
+        dims = integer("MultiHeadAttention", "dims", dims, least=1)
+        num_heads = integer("MultiHeadAttention", "num_heads", num_heads, least=1)
         if dims % num_heads:
             raise ValueError(f"[MultiHeadAttention] dims must be a multiple of num_heads ({num_heads}) but is {dims}.")
         query_input_dims = query_input_dims or dims

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import arrax.core as mx
+from arrax.nn.arguments import number, shown
 from arrax.nn.layers.base import Module
 
 _MODES = ("nearest", "linear", "cubic")
@@ -161,13 +162,13 @@ class Upsample(Module):
     ) -> None:
         super().__init__()
         if mode not in _MODES:
-            raise ValueError(f"[Upsample] mode must be one of {list(_MODES)} but is {mode!r}.")
+            raise ValueError(f"[Upsample] mode must be one of {list(_MODES)} but is {shown(mode)}.")
         if antialias and (mode == "nearest" or align_corners):
             raise ValueError("[Upsample] antialias=True needs the mode 'linear' or 'cubic' and align_corners=False.")
         if isinstance(scale_factor, (list, tuple)):
-            self.scale_factor: float | tuple = tuple(map(float, scale_factor))
+            self.scale_factor: float | tuple = tuple(number("Upsample", "scale_factor", s) for s in scale_factor)
         else:
-            self.scale_factor = float(scale_factor)
+            self.scale_factor = number("Upsample", "scale_factor", scale_factor)
         self.mode = mode
         self.align_corners = align_corners
         self.antialias = antialias

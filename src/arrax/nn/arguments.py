@@ -1,0 +1,71 @@
+"""Arguments of layers and losses, checked and converted: integers may be NumPy's or arrays, everywhere."""
+
+import operator
+from typing import Any
+
+import arrax.core as mx
+
+
+def shown(value: Any) -> str:
+    """A value in an error message: on one line, cut off, an array by its type and shape."""
+    if isinstance(value, mx.array):
+        return f"an array of {value.dtype} and shape {value.shape}"
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"an int of {value.bit_length()} bits"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def integer(layer: str, name: str, value: Any, least: int = 0) -> int:
+    """An integer from ``least`` on.
+
+    Raises:
+        TypeError: it is no integer.
+        ValueError: it is less.
+    """
+    try:
+        n = int(operator.index(value))
+    except TypeError:
+        raise TypeError(f"[{layer}] {name} must be an integer but is {shown(value)}.") from None
+    if not least <= n < 1 << 31:
+        raise ValueError(f"[{layer}] {name} must be at least {least} and less than 2**31 but is {shown(n)}.")
+    return n
+
+
+def number(layer: str, name: str, value: Any) -> float:
+    """A number. Raises TypeError for what is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"[{layer}] {name} must be a number but is {shown(value)}.") from None
+
+
+def integers(layer: str, name: str, value: Any, n: int, least: int = 0) -> tuple[int, ...]:
+    """``n`` integers from ``least`` on, of one or of a sequence of ``n``.
+
+    Raises:
+        TypeError: they are no integers.
+        ValueError: they are less, or not ``n``.
+    """
+    if not isinstance(value, (list, tuple, range)) and getattr(value, "ndim", 0) != 1:
+        return (integer(layer, name, value, least),) * n
+    sizes = tuple(integer(layer, name, v, least) for v in value)
+    if len(sizes) != n:
+        raise ValueError(f"[{layer}] {name} must be an integer or a tuple of {n} but is {shown(value)}.")
+    return sizes
+
+
+def group_or_all(function: str, group: Any) -> Any:
+    """A group of processes, all where it is None; raises TypeError for what is none."""
+    if group is None:
+        return mx.distributed.init()
+    if not hasattr(group, "rank") or not hasattr(group, "size"):
+        raise TypeError(f"[{function}] group must be a group of processes but is {shown(group)}.")
+    return group
+
+
+def arrays(function: str, **values: Any) -> None:
+    """Raises TypeError where one of the named arguments is no array."""
+    for name, value in values.items():
+        if not isinstance(value, mx.array):
+            raise TypeError(f"[{function}] {name} must be an array but is {shown(value)}.")
