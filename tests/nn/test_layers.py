@@ -88,7 +88,9 @@ def outcome(mx, nn, source):
 @pytest.mark.parametrize("source", MISUSE)
 def test_misuse(source):
     ours, theirs = outcome(mx, nn, source), outcome(apple, apple_nn, source)
-    if isinstance(theirs, type):
+    if theirs in (AttributeError, ZeroDivisionError):  # what comes from inside, when nobody has looked at arguments
+        assert ours in (theirs, TypeError, ValueError)
+    elif isinstance(theirs, type):
         assert isinstance(ours, type) and issubclass(ours, theirs)
     else:
         assert ours == theirs

@@ -16,43 +16,44 @@ def shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def integer(layer: str, name: str, value: Any, least: int = 0) -> int:
+def integer(layer: str, name: str, value: Any, least: int = 0, wrong: type[Exception] = TypeError) -> int:
     """An integer from ``least`` on.
 
     Raises:
-        TypeError: it is no integer.
+        TypeError: it is no integer; or what is ``wrong`` in MLX.
         ValueError: it is less.
     """
     try:
         n = int(operator.index(value))
     except TypeError:
-        raise TypeError(f"[{layer}] {name} must be an integer but is {shown(value)}.") from None
+        raise wrong(f"[{layer}] {name} must be an integer but is {shown(value)}.") from None
     if not least <= n < 1 << 31:
         raise ValueError(f"[{layer}] {name} must be at least {least} and less than 2**31 but is {shown(n)}.")
     return n
 
 
 def number(layer: str, name: str, value: Any) -> float:
-    """A number. Raises TypeError for what is none."""
+    """A number. Raises TypeError for what is none, ValueError for a word or one that is too large."""
     try:
         return float(value)
-    except (TypeError, ValueError, OverflowError):
+    except TypeError:
         raise TypeError(f"[{layer}] {name} must be a number but is {shown(value)}.") from None
+    except (ValueError, OverflowError):
+        raise ValueError(f"[{layer}] {name} must be a number but is {shown(value)}.") from None
 
 
-def integers(layer: str, name: str, value: Any, n: int, least: int = 0) -> tuple[int, ...]:
-    """``n`` integers from ``least`` on, of one or of a sequence of ``n``.
+def integers(
+    layer: str, name: str, value: Any, n: int, least: int = 0, wrong: type[Exception] = TypeError
+) -> tuple[int, ...]:
+    """Integers from ``least`` on: ``n`` times one, or those of a sequence.
 
     Raises:
-        TypeError: they are no integers.
-        ValueError: they are less, or not ``n``.
+        TypeError: they are no integers; or what is ``wrong`` in MLX.
+        ValueError: they are less.
     """
     if not isinstance(value, (list, tuple, range)) and getattr(value, "ndim", 0) != 1:
-        return (integer(layer, name, value, least),) * n
-    sizes = tuple(integer(layer, name, v, least) for v in value)
-    if len(sizes) != n:
-        raise ValueError(f"[{layer}] {name} must be an integer or a tuple of {n} but is {shown(value)}.")
-    return sizes
+        return (integer(layer, name, value, least, wrong),) * n
+    return tuple(integer(layer, name, v, least, wrong) for v in value)
 
 
 def group_or_all(function: str, group: Any) -> Any:

@@ -76,8 +76,6 @@ def _fan_in_and_out(a: mx.array) -> tuple[int, int]:
     """How many inputs and outputs a weight of the shape ``(outputs, ..., inputs)`` connects."""
     if a.ndim < 2:
         raise ValueError(f"[init] the array must have at least 2 dimensions but has {a.ndim}.")
-    if not a.size:
-        raise ValueError(f"[init] the array must not be empty but has the shape {a.shape}.")
     positions = math.prod(a.shape[1:-1])
     return a.shape[-1] * positions, a.shape[0] * positions
 
@@ -86,7 +84,14 @@ def _fan(a: mx.array, mode: str) -> int:
     fan_in, fan_out = _fan_in_and_out(a)
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f"[init] mode must be 'fan_in' or 'fan_out' but is {shown(mode)}.")
-    return fan_in if mode == "fan_in" else fan_out
+    return _divisor(fan_in if mode == "fan_in" else fan_out, a)
+
+
+def _divisor(n: int, a: mx.array) -> int:
+    """A number of connections to divide by."""
+    if not n:
+        raise ValueError(f"[init] the array must have connections but has the shape {a.shape}.")
+    return n
 
 
 def glorot_normal(dtype: mx.Dtype = mx.float32) -> Callable[..., mx.array]:
@@ -97,7 +102,7 @@ def glorot_normal(dtype: mx.Dtype = mx.float32) -> Callable[..., mx.array]:
 
     @_of_array
     def initializer(a: mx.array, gain: float = 1.0) -> mx.array:
-        std = gain * math.sqrt(2 / sum(_fan_in_and_out(a)))
+        std = gain * math.sqrt(2 / _divisor(sum(_fan_in_and_out(a)), a))
         return mx.random.normal(shape=a.shape, scale=std, dtype=dtype)
 
     return initializer
@@ -111,7 +116,7 @@ def glorot_uniform(dtype: mx.Dtype = mx.float32) -> Callable[..., mx.array]:
 
     @_of_array
     def initializer(a: mx.array, gain: float = 1.0) -> mx.array:
-        limit = gain * math.sqrt(6 / sum(_fan_in_and_out(a)))
+        limit = gain * math.sqrt(6 / _divisor(sum(_fan_in_and_out(a)), a))
         return mx.random.uniform(-limit, limit, a.shape, dtype=dtype)
 
     return initializer

@@ -14,17 +14,14 @@ from arrax.utils import tree_flatten, tree_map, tree_reduce, tree_unflatten
 @contextmanager
 def _kept(module: Module) -> Iterator[dict]:
     """The trainable parameters; they are the module's again if an exception ends what is done with them."""
+    if not isinstance(module, Module):
+        raise TypeError(f"[nn] expected a module but got {shown(module)}.")
     parameters = module.trainable_parameters()
     try:
         yield parameters
     except BaseException:
         module.update(parameters)
         raise
-
-
-def _check_module(function: str, module: Any) -> None:
-    if not isinstance(module, Module):
-        raise TypeError(f"[{function}] expected a module but got {shown(module)}.")
 
 
 def value_and_grad(model: Module, fn: Callable) -> Callable:
@@ -45,8 +42,6 @@ def value_and_grad(model: Module, fn: Callable) -> Callable:
     >>> gradient["bias"].tolist()
     [3.0]
     """
-
-    _check_module("value_and_grad", model)
 
     def with_parameters(parameters: dict, *args: Any, **kwargs: Any) -> Any:
         model.update(parameters)
@@ -72,7 +67,6 @@ def checkpoint(module: Module, fn: Callable | None = None) -> Callable:
     Returns:
         A function of the same arguments with the same result.
     """
-    _check_module("checkpoint", module)
     function = module if fn is None else fn
 
     def with_parameters(parameters: dict, *args: Any, **kwargs: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import arrax.core as mx
@@ -47,10 +48,15 @@ class _Pool(Module):
         super().__init__()
         self._pooling_function = reduce
         self._padding_value = padding_value
-        layer = type(self).__name__
-        self._kernel_size = integers(layer, "kernel_size", kernel_size, spatial_dims, least=1)
-        self._stride = self._kernel_size if stride is None else integers(layer, "stride", stride, spatial_dims, least=1)
-        self._padding = integers(layer, "padding", padding, spatial_dims)
+        sizes = partial(integers, type(self).__name__, n=spatial_dims, wrong=ValueError)
+        self._kernel_size = sizes("kernel_size", kernel_size, least=1)
+        self._stride = self._kernel_size if stride is None else sizes("stride", stride, least=1)
+        self._padding = sizes("padding", padding)
+        for found in (self._kernel_size, self._stride, self._padding):
+            if len(found) != spatial_dims:
+                raise ValueError(
+                    f"[{type(self).__name__}] sizes must be an integer or a tuple of {spatial_dims} but are {found}."
+                )
 
     def _extra_repr(self) -> str:
         return f"kernel_size={self._kernel_size}, stride={self._stride}, padding={self._padding}"
