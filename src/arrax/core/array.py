@@ -12,23 +12,27 @@ import numpy as np
 
 from arrax.core import indexing, printing
 from arrax.core.arguments import is_sequence
-from arrax.core.convert import INT_MAX, INT_MIN, against, as_dtype, new_node, scalar_kind, values
+from arrax.core.convert import INT_MAX, INT_MIN, against, as_dtype, dlpack, new_node, scalar_kind, values
 from arrax.core.device import Device, check_device, check_stream, cpu
 from arrax.core.namespace import check_version
 from arrax.core.ops import indexed, math, products, reductions, scans
 from arrax.core.ops import shape as shapes
 from arrax.graph.dtypes import Dtype, bfloat16, bool_, dtype_named, float32, int32, promote
-from arrax.graph.handle import Handle, register_class, wrap
+from arrax.graph.handle import Handle, apart, register_class, wrap
 from arrax.graph.node import Node
 from arrax.graph.primitive import Primitive
 from arrax.graph.symbol import active, concrete, shown
 from arrax.prims import pointwise as p
 from arrax.prims.leaf import const
 from arrax.prims.pointwise import cast
-from arrax.runtime import buffer as memory
-from arrax.runtime import executor
+from arrax.runtime import executor, exposure
 
 _new = object.__new__
+_WRITABLE, _FORMAT, _STRIDES = (
+    0x1,
+    0x4,
+    0x10,
+)  # what a buffer is asked for: see "Buffer request types" in Python's C API
 _FLOAT, _NUMBER = float32.category, bool_.category + 1
 _LARGE = 1 << 1000  # that every integer below is a float of
 
@@ -136,7 +140,7 @@ class array(Handle):
     def __init__(self, val: Any, dtype: Dtype | None = None) -> None:
         if dtype is not None:
             as_dtype("array", dtype)
-        self._node = new_node(val, dtype)
+        self._node = apart(new_node(val, dtype))
 
     # --- properties ---------------------------------------------------------------------------------------------------
     @property
@@ -258,7 +262,7 @@ class array(Handle):
         return wrap(indexing.get(self._node, index))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self._node = indexing.put(self._node, index, value)
+        self._node = apart(indexing.put(self._node, index, value))
 
     def __len__(self) -> int:
         if not self._node.shape:
@@ -333,13 +337,34 @@ class array(Handle):
         return object.__sizeof__(self) + self.nbytes
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """A NumPy array: read-only and on the same memory unless a copy is asked for or another type needs one."""
-        found = values(self._node)
-        if dtype is not None and np.dtype(dtype) != found.dtype:
+        """A NumPy array on the same memory, unless a copy is asked for or another type needs one; evaluates.
+
+        Writing to it changes this array, and none that has been computed from it. Inside of a function that a transform
+        is tracing it cannot be written to.
+        """
+        own = self._node.dtype.np
+        if dtype is not None and np.dtype(dtype) != own:
             if copy is False:
-                raise ValueError(f"[array] expected {found.dtype} for an array without a copy, got {np.dtype(dtype)}")
-            return found.astype(dtype)
-        return np.array(found) if copy else found
+                raise ValueError(f"[array] expected {own} for an array without a copy, got {np.dtype(dtype)}")
+            return values(self._node).astype(dtype)
+        return np.array(values(self._node)) if copy else exposure.view(self)
+
+    def __buffer__(self, flags: int, /) -> memoryview:
+        """The memory, for what takes a buffer (from Python 3.12 on): ``memoryview``, ``hashlib``, ``file.write``.
+
+        Who wants the elements one behind the other, and not to write to them, gets a copy where they are not.
+
+        Raises:
+            BufferError: for bfloat16, where a format is asked for: there is none.
+        """
+        found = exposure.view(self)
+        if self._node.dtype is bfloat16:
+            if flags & _FORMAT:
+                raise BufferError("[buffer] expected a type that has a format, got bfloat16: view it as uint16")
+            found = found.view(np.uint16)
+        if not found.flags.c_contiguous and not flags & (_STRIDES | _WRITABLE):
+            found = np.ascontiguousarray(found)
+        return memoryview(found)  # type: ignore[arg-type]
 
     def __array_namespace__(self, api_version: str | None = None) -> ModuleType:
         """The module ``arrax.core``, for programs that follow the array API standard.
@@ -362,18 +387,16 @@ class array(Handle):
         """The array for other libraries, on the same memory; evaluates.
 
         Raises:
-            BufferError: for bfloat16, and for a device other than the CPU.
+            BufferError: for a device other than the CPU.
         """
         if dl_device is not None and tuple(dl_device) != self.__dlpack_device__():
             raise BufferError(
                 f"[dlpack] expected the CPU as device, (1, 0), got {tuple(dl_device)}: copy it over there"
             )
-        if self._node.dtype is bfloat16:
-            raise BufferError("[dlpack] expected a type that NumPy knows, got bfloat16: view it as uint16")
-        found = values(self._node)
-        if found.size and not copy:
-            found = memory.as_numpy(self._node.buffer, self._node.shape, self._node.dtype, writable=True)
-        return (np.array(found) if copy else found).__dlpack__()
+        found = np.array(values(self._node)) if copy else exposure.view(self)
+        if not found.flags.writeable:  # the protocol has no word for that
+            found = np.array(found)
+        return dlpack(found)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         """Where the memory is: (1, 0) for the CPU."""

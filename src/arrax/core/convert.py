@@ -6,6 +6,7 @@ arrays take the other operand's type altogether.
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 from arrax.graph.dtypes import (
     ALL,
     Dtype,
+    bfloat16,
     bool_,
     complex64,
     complex128,
@@ -27,7 +29,7 @@ from arrax.graph.dtypes import (
     uint64,
 )
 from arrax.graph.errors import SizeError
-from arrax.graph.handle import Handle, shown
+from arrax.graph.handle import Handle, apart, shown
 from arrax.graph.node import Node
 from arrax.graph.symbol import Symbol
 from arrax.prims.leaf import constant
@@ -167,6 +169,20 @@ def from_dlpack_numpy(value: Any) -> np.ndarray:
         if hasattr(value, "__array__"):
             return np.asarray(value)
         raise
+
+
+_DTYPE, _BFLOAT = 20, 4  # where in its description of an array DLPack names the kind of type, and its number for it
+_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_pointer.restype, _pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
+
+
+def dlpack(array: np.ndarray) -> Any:
+    """A NumPy array as DLPack hands it over; for bfloat16 the words' kind is corrected, which NumPy cannot name."""
+    if array.dtype != bfloat16.np:
+        return array.__dlpack__()
+    capsule = array.view(np.uint16).__dlpack__()
+    ctypes.c_uint8.from_address(_pointer(capsule, b"dltensor") + _DTYPE).value = _BFLOAT
+    return capsule
 
 
 def as_node(op: str, value: Any) -> Node:
@@ -333,7 +349,7 @@ def new_node(value: Any, dtype: Dtype | None) -> Node:
     """What the constructor of an array makes of its argument."""
     if isinstance(value, Handle):
         # a node of its own where data are there: compile refuses an argument that the function captures as well
-        node = value._node
+        node = apart(value._node)
         if node.buffer is not None and not tracing.depth:
             node = data(node.buffer, node.shape, node.dtype)
     elif isinstance(value, list | tuple):

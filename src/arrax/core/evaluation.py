@@ -24,7 +24,8 @@ def _collect(tree: Any, nodes: list[Node]) -> None:
 def _read(nodes: list[Node]) -> None:
     """Reads what was loaded: content that comes from a file is made when the address is asked for."""
     for node in nodes:
-        node.buffer.ptr  # noqa: B018
+        if node.buffer is not None:  # else it shows data that others may write to, and stays a view
+            node.buffer.ptr  # noqa: B018
 
 
 def eval(*args: Any) -> None:

@@ -7,9 +7,10 @@ the layers between can make arrays without knowing it.
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Callable
 from typing import Any, TypeVar
 
-from arrax.graph.node import Node
+from arrax.graph.node import Exposed, Node
 
 
 class Handle:
@@ -22,6 +23,7 @@ class Handle:
 _T = TypeVar("_T", bound=type[Handle])
 _class: type[Handle] = Handle
 _new = object.__new__
+_copy: Callable[[Exposed], Node]
 
 
 def register_class(cls: _T) -> _T:
@@ -34,8 +36,20 @@ def register_class(cls: _T) -> _T:
 def wrap(node: Node) -> Any:
     """A new array on a node; the constructor of the class is not run."""
     handle = _new(_class)
-    handle._node = node
+    handle._node = node if type(node) is not Exposed else apart(node)
     return handle
+
+
+def register_copy(function: Callable[[Exposed], Node]) -> Callable[[Exposed], Node]:
+    """Makes ``apart`` copy by ``function``. Usable as a decorator."""
+    global _copy
+    _copy = function
+    return function
+
+
+def apart(node: Node) -> Node:
+    """The node, or one of its present value that nobody can write to: two arrays never share what is exposed."""
+    return _copy(node) if isinstance(node, Exposed) else node
 
 
 class _Short(reprlib.Repr):

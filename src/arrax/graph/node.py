@@ -65,6 +65,25 @@ class Node:
         return f"<{self.prim.name} {self.dtype.name}{list(self.shape)}>"
 
 
+class Exposed(Node):
+    """A value in memory that other libraries may write to: data, or a view of data, which then is not computed.
+
+    Attributes:
+        source: of a view, the buffer in which its elements are; data have it as their buffer.
+        offset, strides: where, in bytes; strides are None for row-contiguous data.
+    """
+
+    __slots__ = ("offset", "source", "strides")
+    source: Any
+    offset: int
+    strides: tuple[int, ...] | None
+
+    @property
+    def memory(self) -> Any:
+        """The buffer in which the elements are."""
+        return self.source if self.buffer is None else self.buffer
+
+
 def topological(outputs: Iterable[Node], stop: Iterable[int] = ()) -> list[Node]:
     """All nodes that the outputs depend on, inputs before their users. Iterative: graphs can be deep.
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from arrax.graph.dtypes import Dtype, bool_
-from arrax.graph.node import Node, Shape, topological
+from arrax.graph.node import Exposed, Node, Shape, topological
 
 if TYPE_CHECKING:
     from arrax.graph.primitive import Primitive
@@ -286,6 +286,7 @@ def inlined(outputs: Sequence[Node]) -> tuple[list[Node], list[Node]]:
             if behind is node.inputs:
                 inputs = tuple([done[id(i)] for i in behind])
                 same = all(a is b for a, b in zip(inputs, behind, strict=True))
+                same = same and type(node) is not Exposed  # what stands for another node is computed
                 done[id(node)] = node if same else Node(node.prim, inputs, node.params, node.shape, node.dtype)
             else:
                 done[id(node)] = done[id(behind[0])]

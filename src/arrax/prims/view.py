@@ -66,7 +66,7 @@ reshape_p = register(
         "reshape",
         "view",
         _keep_dtype,
-        lambda params, shape, dtype, a: np.ascontiguousarray(a).reshape(shape),
+        lambda params, shape, dtype, a: a.reshape(shape),
         lambda n, g: (reshape(g, n.inputs[0].shape),),
         lambda n, inputs, batched: reshape(inputs[0], (inputs[0].shape[0], *n.shape)),
         lower=_reshape_lower,

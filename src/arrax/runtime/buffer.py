@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import Counter
 from typing import Any
 
 import numpy as np
 
-from arrax.graph.dtypes import Dtype, bfloat16, from_numpy
-from arrax.graph.node import Shape
+from arrax.graph.dtypes import Dtype, bfloat16, from_numpy, uint8
+from arrax.graph.node import Exposed, Node, Shape
 
 ALIGNMENT = 64
 SLACK = 2 * ALIGNMENT  # behind each block: strided reads may load (and drop) a few elements past an array's end
@@ -143,23 +144,87 @@ class _Interface:
 
     __slots__ = ("__array_interface__", "buffer")
 
-    def __init__(self, buffer: Buffer, shape: Shape, typestr: str, writable: bool) -> None:
+    def __init__(
+        self, buffer: Buffer, shape: Shape, typestr: str, writable: bool, offset: int, strides: tuple[int, ...] | None
+    ) -> None:
         self.buffer = buffer
         self.__array_interface__ = {
             "version": 3,
             "shape": shape,
             "typestr": typestr,
-            "data": (buffer.ptr, not writable),
+            "data": (buffer.ptr + offset, not writable),
+            "strides": strides,
         }
 
 
-def as_numpy(buffer: Buffer, shape: Shape, dtype: Dtype, *, writable: bool = False) -> np.ndarray:
-    """A NumPy array on the buffer's memory, without a copy."""
+# How many views others have of a buffer that they may write to, by its id; no other node gets such a buffer.
+views: Counter[int] = Counter()
+
+
+class _View(_Interface):
+    """One of them, which keeps its owner alive too."""
+
+    __slots__ = ("owner",)
+
+    def __init__(self, owner: Any, node: Exposed, typestr: str) -> None:
+        super().__init__(node.memory, node.shape, typestr, True, node.offset, node.strides)
+        self.owner = owner
+        views[id(self.buffer)] += 1
+
+    def __del__(self) -> None:
+        views[id(self.buffer)] -= 1
+        if not views[id(self.buffer)]:
+            del views[id(self.buffer)]
+
+
+def is_exposed(node: Node) -> bool:
+    """Whether others may write to a node's memory."""
+    return type(node) is Exposed and id(node.memory) in views
+
+
+def is_window(node: Node) -> bool:
+    """Whether a node is a view of data that others may write to: it has to show what they do, so it stays a view."""
+    return node.buffer is None and is_exposed(node)
+
+
+def apart(buffer: Buffer, nbytes: int) -> Buffer:
+    """The buffer; a copy of it where others may write to it."""
+    return from_array(as_numpy(buffer, (nbytes,), uint8)) if id(buffer) in views else buffer
+
+
+def _typestr(dtype: Dtype) -> str:
+    return "<u2" if dtype is bfloat16 else dtype.np.str
+
+
+def as_numpy(
+    buffer: Buffer,
+    shape: Shape,
+    dtype: Dtype,
+    *,
+    writable: bool = False,
+    offset: int = 0,
+    strides: tuple[int, ...] | None = None,
+) -> np.ndarray:
+    """A NumPy array on the buffer's memory, without a copy; offset and strides in bytes."""
     if 0 in shape:
         return np.empty(shape, dtype.np)
-    typestr = "<u2" if dtype is bfloat16 else dtype.np.str
-    array = np.asarray(_Interface(buffer, shape, typestr, writable))
+    array = np.asarray(_Interface(buffer, shape, _typestr(dtype), writable, offset, strides))
     return array.view(dtype.np) if dtype is bfloat16 else array
+
+
+def of_node(node: Node) -> np.ndarray:
+    """A read-only NumPy array on a node's data."""
+    if type(node) is Exposed and node.buffer is None:
+        return as_numpy(node.source, node.shape, node.dtype, offset=node.offset, strides=node.strides)
+    return as_numpy(node.buffer, node.shape, node.dtype)
+
+
+def view(owner: Any, node: Exposed) -> np.ndarray:
+    """A NumPy array on a node's memory that others may write to; it keeps the owner alive."""
+    if 0 in node.shape:
+        return np.empty(node.shape, node.dtype.np)
+    array = np.asarray(_View(owner, node, _typestr(node.dtype)))
+    return array.view(node.dtype.np) if node.dtype is bfloat16 else array
 
 
 def from_array(array: np.ndarray) -> Buffer:

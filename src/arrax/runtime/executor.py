@@ -235,7 +235,7 @@ def _pending(outputs: list[Node]) -> list[Node]:
         again = {n.number for n in needed(outputs)}  # what fails once more is raised then
         for stream in [s for s, (_, failed) in _failures.items() if not failed.isdisjoint(again)]:
             del _failures[stream]
-    return [n for n in outputs if n.buffer is None]
+    return [n for n in outputs if n.buffer is None and not memory.is_window(n)]
 
 
 def _run_after(before: list[Future], run: Run) -> None:
@@ -619,7 +619,7 @@ def by_reference(order: list[Node], outputs: list[Node]) -> list[memory.Buffer]:
 
 def finish(node: Node, buffer: memory.Buffer) -> None:
     """Gives a node its data; from now on it is a leaf, unless a transform still needs its history."""
-    node.buffer = buffer
+    node.buffer = memory.apart(buffer, node.size * node.dtype.size) if memory.views else buffer
     if tracing.depth:
         tracing.kept.append(node)
     else:
@@ -632,7 +632,7 @@ def to_numpy(node: Node) -> np.ndarray:
         evaluate([node])
     elif _jobs:
         arrive([node])
-    return memory.as_numpy(node.buffer, node.shape, node.dtype)
+    return memory.of_node(node)
 
 
 def from_numpy_array(array: np.ndarray) -> Node:

@@ -13,6 +13,7 @@ from arrax.graph.primitive import Primitive
 from arrax.graph.template import resolve
 from arrax.prims import call
 from arrax.prims.leaf import leaf, placeholder
+from arrax.runtime import buffer as memory
 from arrax.runtime.executor import tracing
 
 
@@ -30,6 +31,8 @@ class Trace:
                 _share(node)
                 if node.buffer is not None:
                     node.prim, node.inputs, node.params = leaf, (), ()
+                    if memory.views:
+                        node.buffer = memory.apart(node.buffer, node.size * node.dtype.size)
 
 
 def _share(node: Node) -> None:
