@@ -109,3 +109,23 @@ def node(array: np.ndarray) -> Node:
 def numpy(n: Node) -> np.ndarray:
     """A copy of a node's value."""
     return np.array(executor.to_numpy(n))
+
+
+def special(case: Case) -> list[tuple[str, Case]]:
+    """The sample with ties, zeros, equal elements and no numbers in the place of its floats."""
+    rng = np.random.default_rng(7)
+
+    def ties(a: np.ndarray) -> np.ndarray:
+        return rng.choice([-1.0, 0.0, -0.0, 2.0], a.shape)
+
+    def equal(a: np.ndarray) -> np.ndarray:
+        return np.full(a.shape, 1.5)
+
+    def nan(a: np.ndarray) -> np.ndarray:
+        return np.where(rng.random(a.shape) < 0.3, np.nan, rng.choice([-1.0, 2.0, np.inf], a.shape))
+
+    found = []
+    for make in (ties, equal, nan):
+        arrays = [make(a).astype(a.dtype) if a.dtype.kind in "fV" else a for a in case.arrays]
+        found.append((make.__name__, case._replace(arrays=arrays)))
+    return found

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tests.differential.evaluators import by_machine, by_reference
 from tests.prims.agreement import agree, assert_within, is_float
-from tests.specs import Case, all_cases, apply, node
+from tests.specs import Case, all_cases, apply, node, special
 
 from arrax.graph import dtypes
 from arrax.graph.dtypes import Dtype
@@ -27,6 +27,7 @@ EXACT = {
     "bitwise_not", "left_shift", "right_shift", "where",
 }  # fmt: skip
 TRANSCENDENTAL = 4
+SORTING = ("sort", "argsort")
 
 
 def _types(prim: Primitive) -> tuple[Dtype, ...]:
@@ -181,6 +182,21 @@ def test_declared_samples(case: Case, floats: Dtype) -> None:
     epsilon = max(2.0 ** -{"float16": 10, "bfloat16": 7, "float64": 52}.get(d.name, 23) for d in (floats, result.dtype))
     sums = case.prim.kind in ("reduce", "scan", "contract", "scatter", "opaque", "composite")
     agree([result], case.name, absolute=16 * epsilon if sums else 0)
+
+
+SPECIAL = [
+    (case, how)
+    for sample in all_cases()
+    if sample.prim.kind in ("reduce", "scan", "scatter") or sample.prim.name in SORTING
+    for how, case in special(sample)
+]
+
+
+@pytest.mark.parametrize(("case", "how"), SPECIAL, ids=lambda x: getattr(x, "name", x))
+def test_ties_and_no_numbers(case: Case, how: str) -> None:
+    """Which of equal elements counts, and what no number does to the others."""
+    exact = case.prim.name != "logcumsumexp"
+    agree([apply(case, [node(a) for a in case.arrays])], f"{case.name}, {how}", limit=0 if exact else TRANSCENDENTAL)
 
 
 def _cast_values(source: Dtype, rng: np.random.Generator) -> np.ndarray:
