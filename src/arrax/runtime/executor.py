@@ -67,7 +67,7 @@ _background: ThreadPoolExecutor | None = None
 def _before_fork() -> None:
     # no other thread may be changing what the child gets a copy of
     _lock.acquire()
-    settle()
+    _end(list(_jobs))
     for lock in (cpu.lock, memory.pool.lock):
         lock.acquire()
 
@@ -243,16 +243,13 @@ def _run_after(before: list[Future], run: Run) -> None:
     run()
 
 
-def settle(stream: int | None = None) -> None:
-    """Waits for what runs in the background, on all streams or on one, and hands out its results."""
+def synchronize(stream: int | None = None) -> None:
+    """Waits for what runs in the background, on all streams or on one, and hands out its results.
+
+    Raises what has failed there since the last time.
+    """
     with _lock:
         _end([job for job in _jobs if stream is None or job.stream == stream])
-
-
-def synchronize(stream: int | None = None) -> None:
-    """The same; raises what has failed since the last time."""
-    with _lock:
-        settle(stream)
         failed = [s for s in _failures if stream is None or s == stream]
         failures = [_failures.pop(s)[0] for s in failed]
     if failures:
