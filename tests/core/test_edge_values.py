@@ -126,3 +126,21 @@ def test_floor_divide_is_that_of_mlx(dtype):
     np.testing.assert_array_equal(numpy(a // b), numpy(theirs // divisors))
     np.testing.assert_array_equal(numpy(mx.divmod(a, b)[0]), numpy(theirs // divisors))
     np.testing.assert_array_equal(numpy(a % b), numpy(theirs % divisors))
+
+
+ENDS = (0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, 3.0, 1e-20, 1e20, -1e20, np.inf, -np.inf)
+
+
+@pytest.mark.parametrize("name", ["power", "multiply", "maximum", "minimum", "arctan2"])
+def test_derivatives_of_two_numbers(name):
+    """MLX's are NaN in the base of 0 to the power 0, which is constant in it."""
+    x, y = (a.ravel() for a in np.meshgrid(np.array(ENDS, np.float32), np.array(ENDS, np.float32)))
+    for argument in (0, 1):
+        ours, theirs = (
+            numpy(m.grad(lambda *v, m=m: getattr(m, name)(*v).sum(), argnums=argument)(m.array(x), m.array(y)))
+            for m in (mx, oracle)
+        )
+        if name == "power" and not argument:
+            assert (ours[(x == 0) & (y == 0)] == 0).all()
+            theirs[(x == 0) & (y == 0)] = 0
+        np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=1e-37)

@@ -151,11 +151,11 @@ def _power_vjp(n: Node, g: Node) -> tuple[Node, Node]:
     zero = scalar(0, y)
     below = power(x, sub(y, scalar(1, y)))
     dx = mul(g, mul(y, below))
-    # x^0 is constant in x, also where x^(y-1) overflows; and 0^y is constant in y for y > 0
+    # x^0 is constant in x, also where x^(y-1) overflows
     constant_in_x = bitwise_and(equal(y, zero), not_equal(mul(below, zero), zero))
     dx = where(constant_in_x, scalar(0, dx), dx)
-    at_zero = equal(x, scalar(0, x))
-    dy = mul(g, mul(n, where(at_zero, scalar(0, x), log(where(at_zero, scalar(1, x), x)))))
+    still = equal(n, scalar(0, n))  # where the power has vanished, nothing changes with y
+    dy = mul(g, where(still, scalar(0, n), mul(n, log(where(still, scalar(1, x), x)))))
     return dx, dy
 
 
