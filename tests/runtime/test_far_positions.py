@@ -13,7 +13,7 @@ import pytest
 import arrax.core as mx
 from arrax.graph.handle import wrap
 from arrax.prims import gather
-from arrax.runtime import cpu
+from arrax.runtime import cpu, executor
 
 ROWS, COLUMNS = 65538, 32768  # 2**31 + 65536 elements
 FAR = [-1, 0, ROWS - 1, 65536, 3]
@@ -62,6 +62,28 @@ def test_slices_and_windows_at_the_far_end() -> None:
     np.testing.assert_array_equal(np.array(mx.as_strided(far(), (30,), (1,), 2**31 + 11)), wanted)
     steps = np.arange(3) * 2**30 + 5
     np.testing.assert_array_equal(np.array(mx.as_strided(far(), (3,), (2**30,), 5)), known(steps // COLUMNS, steps))
+
+
+@pytest.mark.parametrize(("start", "dtype"), [(2**32 + 1, mx.int64), (2**31 + 3, mx.uint32), (2**63 + 1, mx.uint64)])
+def test_regions_that_begin_far_outside(start: int, dtype: mx.Dtype) -> None:
+    """They read the nearest element and write nothing, whatever their last 32 bits say."""
+    x, at = mx.arange(40), mx.array([start], dtype)
+    assert mx.slice(x, at, (0,), (3,)).tolist() == [39, 39, 39]
+    assert mx.slice_update(x, mx.array([7, 8]), at, (0,)).tolist() == x.tolist()
+
+
+@pytest.mark.parametrize("small", [0, 10**9], ids=["compiled", "references"])
+@pytest.mark.parametrize("position", [2**63, 2**64 - 1, 2**32 + 1])
+def test_unsigned_positions_far_outside(position: int, small: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor._bound.clear()  # it remembers which way a graph went
+    monkeypatch.setattr(executor, "SMALL", small)
+    x, at = mx.arange(40), mx.array([position, 3], mx.uint64)
+    for found in (x[at], mx.take(x, at), mx.take_along_axis(x, at, 0)):
+        assert found.tolist() == [39, 3]
+    assert x.reshape(8, 5)[at, at].tolist() == [39, 18]
+    for found in (x.at[at].add(1), mx.put_along_axis(x, at, mx.array([9, 4]), 0)):
+        assert found.tolist() == [0, 1, 2, 4, *range(4, 40)]
+    executor._bound.clear()
 
 
 def test_the_middle_of_a_long_line() -> None:

@@ -44,7 +44,7 @@ from arrax.compiler.kernel import (
 )
 from arrax.compiler.scalar import combine, emit, meet
 from arrax.compiler.schedule import Scheduler
-from arrax.graph.dtypes import Dtype, accumulator, uint32
+from arrax.graph.dtypes import Dtype, accumulator, uint32, uint64
 from arrax.graph.node import Node
 from arrax.prims.leaf import threefry2x32
 from arrax.prims.reduce import initial
@@ -185,7 +185,10 @@ class Lowering:
             return self.env[x]
         if kind[0] in ("data", "raw"):
             n = self.number(kind[3], values)
-            at = cast(self.value((kind[1], kind[2]), values), INDEX)
+            at = self.value((kind[1], kind[2]), values)
+            if at.dtype is uint64:  # what INDEX cannot hold lies outside all the same
+                at = op("min", at, const(2**63 - 1, uint64))
+            at = cast(at, INDEX)
             if self.nodes[kind[1]].dtype.is_signed:
                 at = select(lt(at, 0), at + n, at)
             return op("min", op("max", at, const(0, INDEX)), n - 1) if kind[0] == "data" else at

@@ -30,8 +30,15 @@ from arrax.prims.pointwise import (
 from arrax.prims.view import broadcast, move_axis, reshape, to_front, transpose
 
 
+def _wide(index: np.ndarray) -> np.ndarray:
+    """Positions as int64; what that cannot hold lies outside all the same."""
+    if index.dtype == np.uint64:
+        index = np.minimum(index, np.uint64(2**63 - 1))
+    return index.astype(np.int64)
+
+
 def _inside(index: np.ndarray, n: int) -> np.ndarray:
-    wide = index.astype(np.int64)
+    wide = _wide(index)
     return np.clip(np.where(wide < 0, wide + n, wide), 0, max(n - 1, 0))
 
 
@@ -200,7 +207,7 @@ def _scatter_reference(
     axis, how = params
     n = shape[axis]
     result = np.moveaxis(np.array(base), axis, 0).copy()
-    at = index.astype(np.int64).reshape(-1)
+    at = _wide(index).reshape(-1)
     at = np.where(at < 0, at + n, at)
     rows = np.moveaxis(update.reshape(*base.shape[:axis], at.size, *base.shape[axis + 1 :]), axis, 0)
     keep = (at >= 0) & (at < n)
@@ -283,7 +290,7 @@ def _scatter_along_reference(
 ) -> np.ndarray:
     axis, how = params
     result = np.array(base)
-    at = index.astype(np.int64)
+    at = _wide(index)
     at = np.where(at < 0, at + shape[axis], at)
     keep = (at >= 0) & (at < shape[axis])
     grid: tuple[np.ndarray, ...] = np.indices(at.shape, sparse=True)

@@ -11,7 +11,7 @@ from arrax.core.convert import array_node, as_dtype, typed_node
 from arrax.core.device import check_stream
 from arrax.core.ops.reductions import record_diagonal
 from arrax.core.ops.shape import drop_axes, record_broadcast, record_slice_axis
-from arrax.graph.dtypes import Dtype, float32, int32
+from arrax.graph.dtypes import Dtype, float32, int32, int64, uint64
 from arrax.graph.errors import PositionError
 from arrax.graph.handle import Handle, shown, wrap
 from arrax.graph.node import Node, Shape
@@ -135,7 +135,9 @@ def _starts(op: str, node: Node, start: Any, axes: Sequence[int]) -> list[tuple[
     index = array_node(op, start)
     if not index.dtype.is_integer:
         raise ValueError(f"[{op}] expected integer starts, got {index.dtype.name}: cast them with astype")
-    index = v.reshape(index, (index.size,))
+    if index.dtype is uint64:
+        index = p.minimum(index, constant(2**62, uint64))
+    index = cast(v.reshape(index, (index.size,)), int64)  # what begins far outside stays there
     chosen = [normalize_axis(op, i, node.ndim) for i in as_ints(op, axes, "axes")]
     if index.shape[0] != len(chosen):
         raise ValueError(
@@ -143,7 +145,7 @@ def _starts(op: str, node: Node, start: Any, axes: Sequence[int]) -> list[tuple[
         )
     if len(set(chosen)) != len(chosen):
         raise ValueError(f"[{op}] expected every axis once, got {shown(axes)}: leave out duplicates")
-    return [(i, cast(record_slice_axis(index, 0, k, k + 1), int32)) for k, i in enumerate(chosen)]
+    return [(i, record_slice_axis(index, 0, k, k + 1)) for k, i in enumerate(chosen)]
 
 
 def slice(
@@ -171,7 +173,7 @@ def slice(
     moving = dict(starts)
     node = v.slice_(node, tuple(node.shape[i] if i in moving else n for i, n in enumerate(size)), (0,) * node.ndim)
     for axis, start in starts:
-        node = gather.take(node, p.add(iota((size[axis],), 0, int32), start), axis)
+        node = gather.take(node, p.add(iota((size[axis],), 0, int64), start), axis)
     return wrap(node)
 
 
@@ -199,7 +201,7 @@ def _update(node: Node, value: Node, starts: list[tuple[int, Node]]) -> Node:
     if not starts:
         return v.slice_update(node, value, (0,) * node.ndim)
     axis, start = starts[0]
-    rows = p.add(iota((value.shape[axis],), 0, int32), start)
+    rows = p.add(iota((value.shape[axis],), 0, int64), start)
     if len(starts) > 1 or value.shape != _with(node.shape, axis, value.shape[axis]):
         value = _update(gather.take(node, rows, axis), value, starts[1:])
     return gather.scatter(node, rows, value, axis, "set")
