@@ -151,6 +151,8 @@ REFUSED: dict[str, Program] = {
     "nothing's element": lambda m: m.zeros((0,))[0],
     "nothing's elements": lambda m: m.zeros((2, 0))[:, m.array([0])],
     "a row of nothing": lambda m: m.zeros((0, 3))[m.array([0])],
+    "writing into nothing's elements": lambda m: m.zeros((0, 3)).at[m.array([0])].add(1.0),
+    "assigning nothing's elements": lambda m: m.zeros((2, 0)).__setitem__((slice(None), m.array([0])), 1.0),
     "vmap axis": lambda m: m.vmap(lambda a: a, in_axes=2)(table(m)),
     "vmap axis of a scalar": lambda m: m.vmap(lambda a: a)(m.array(1.0)),
     "vmap axis of the result": lambda m: m.vmap(lambda a: a, out_axes=2)(table(m)),

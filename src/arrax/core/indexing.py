@@ -452,6 +452,8 @@ def _check_rows(mask: Node, n: int) -> None:
 def _write(node: Node, index: Any, update: Node, how: str) -> Node:
     plan = _plan(index, node.shape)
     region = tuple(plan.region)
+    for axis, positions in plan.arrays.items():
+        check_axis("index", node, axis, positions)
     if 0 in region:
         return node
     starts, steps = tuple(plan.starts), tuple(plan.steps)

@@ -70,7 +70,7 @@ def position(op: str, i: int, n: int) -> int:
 
 
 def check_axis(op: str, node: Node, axis: int, index: Node) -> None:
-    """Raises PositionError for positions on an axis without elements: there is nothing that they could read."""
+    """Raises PositionError for positions on an axis without elements: there is nothing that they could be."""
     if not node.shape[axis] and index.size:
         raise PositionError(
             f"[{op}] expected no positions on an axis without elements, got {index.size}: test the size"
