@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ import arrax.core as arrax
 
 SEEDS_OF_NOISE = (1, 2, 3)
 SAFETY = 16  # times what disturbing the inexact values changes
+UNBOUNDED = (math.nan, math.inf, -math.inf, 0.0)  # what overflows in one order need not do so in another
 OTHERS = tuple(w for w in WAYS if w not in ("fused", "unfused", "interpreted"))
 
 
@@ -99,7 +101,8 @@ def _disturbed(program: Program, seed: int | None) -> dict[str, np.ndarray]:
                 wide = elements.astype(np.complex128 if elements.dtype.kind == "c" else np.float64)
                 wide = wide * (1 + np.sign(noise) * epsilon(elements))
                 limit = _tolerance(elements, s.ulps)
-                elements = (wide + noise * np.max(limit, initial=0)).astype(elements.dtype)
+                wide = np.where(np.isfinite(wide), wide + noise * limit, rng.choice(UNBOUNDED, wide.shape))
+                elements = wide.astype(elements.dtype)
             array = make(arrax, elements, dtype_of(array))
         arrays[s.name], values[s.name] = array, elements
     return values

@@ -173,7 +173,7 @@ def difference(found: np.ndarray, expected: np.ndarray, limit: np.ndarray | floa
         with np.errstate(all="ignore"):
             wide = a.astype(np.float64), b.astype(np.float64)
             same = (wide[0] == wide[1]) | (np.isnan(wide[0]) & np.isnan(wide[1]))
-            wrong = ~same & ~(np.abs(wide[0] - wide[1]) <= limit)
+            wrong = ~same & ~(np.abs(wide[0] - wide[1]) <= limit) & (np.asarray(limit) < np.inf)
             if signs:
                 wrong |= (np.signbit(wide[0]) != np.signbit(wide[1])) & (wide[0] == wide[1])
     if not wrong.any():
