@@ -45,7 +45,7 @@ def failure(program: Program, ways: Sequence[str] = ("unfused", *OTHERS, "fused"
             for name, found in zip(program.outputs, results, strict=True):
                 text = difference(found, expected[name])
                 if text and name not in program.exact():
-                    text = difference(found, expected[name], _spread(program, name))
+                    text = difference(found, expected[name], _spread(program, name), signs=False)
                 if text:
                     return f"{way}: {name}: {text} {ways[0]}"
         if ways[0] == "fused":

@@ -18,6 +18,7 @@ from tests.differential.ways import difference, epsilon, is_float, parts
 NEARNESS = {
     "exact": (0, 0),
     "near": (8, 0),
+    "absolute": (8, 2),
     "random": (64, 4),
     "sum": (40, 10),
     "derivative": (400, 200),
