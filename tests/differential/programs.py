@@ -21,8 +21,6 @@ SIGNED = ("int8", "int16", "int32", "int64")
 UNSIGNED = ("uint8", "uint16", "uint32", "uint64")
 INTEGERS = (*SIGNED, *UNSIGNED)
 DTYPES = (*FLOATS, *INTEGERS, "bool", "complex64")
-HALF_ULPS = 0.0
-ORDER_ULPS = 0.0
 # What the elements of an input may be; "plain" are small numbers without anything special.
 DATA = ("plain", "ties", "zeros", "equal", "special", "large", "tiny")
 
