@@ -173,12 +173,17 @@ def outer_product(g: Generator) -> None:
 @operation(1, grows=True)
 def complex_product(g: Generator) -> None:
     a = g.value(lambda v: v.dtype == "complex64" and v.ndim > 0 and v.size > 0)
+    if not g.depth and g.chance(0.7):
+        g.new_input("complex64", (a.shape[-1], g.pick(g.sizes) or 3), "plain")
     b = g.value(lambda v: v.dtype == "complex64" and v.ndim in (1, 2) and v.shape[0] == a.shape[-1] and v.size > 0)
     _product(g, "{0} @ {1}", a, b, a.shape[-1])
 
 
 @operation(2, smooth=True, grows=True)
 def convolution(g: Generator) -> None:
+    if not g.depth and g.chance(0.7):
+        shape = (g.pick((1, 2)), *g.pick(((5,), (9,), (4, 6), (7, 3))), g.pick((1, 2, 3, 4, 8)))
+        g.new_input(g.pick(("float32", *HALVES)), shape, "plain")
     a = g.floating(lambda v: v.ndim in (3, 4) and v.size > 0 and min(v.shape[1:-1]) >= 3 and v.dtype != "float64")
     channels, spatial = a.shape[-1], a.ndim - 2
     k, out = g.pick((1, 2, 3)), g.pick((1, 2, 3))
@@ -241,6 +246,9 @@ def matrix_function(g: Generator) -> None:
     def fits(v: Value) -> bool:
         return v.ndim > 1 and v.shape[-1] == v.shape[-2] and 0 < v.shape[-1] < 20 and v.size > 0
 
+    if not g.depth and g.chance(0.7):
+        size = g.pick((1, 2, 3, 7))
+        g.new_input(g.pick(("float32", "float64")), (*g.pick(((), (2,))), size, size), "plain")
     a = g.value(lambda v: v.dtype in ("float32", "float64") and fits(v))
     n = a.shape[-1]
     regular = f"mx.tanh({{0}}) + {n + 2} * mx.eye({n}, dtype={{0}}.dtype)"
