@@ -144,3 +144,19 @@ def test_derivatives_of_two_numbers(name):
             assert (ours[(x == 0) & (y == 0)] == 0).all()
             theirs[(x == 0) & (y == 0)] = 0
         np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=1e-37)
+
+
+@pytest.mark.parametrize("dtype", ("int8", "int32", "int64", "uint8", "float32", "float64"))
+def test_fmod_is_that_of_c(dtype):
+    if dtype.startswith("float"):
+        values = np.array([0, -0.0, 1, -1, 2.5, -7, 1e30, -1e-30, np.inf, -np.inf, np.nan], dtype)
+    else:
+        limits = np.iinfo(dtype)
+        values = np.array([1, 2, 3, 7, 100, limits.max, limits.min or 5, limits.min + 1], dtype)
+        values = np.concatenate([values, np.array([-1, -3] if limits.min else [], dtype)])
+    x, y = (a.ravel() for a in np.meshgrid(values, values))
+    with np.errstate(all="ignore"):
+        want = np.fmod(x, y)
+    found = numpy(mx.fmod(both(x, dtype)[0], both(y, dtype)[0]))
+    np.testing.assert_array_equal(found, want)
+    np.testing.assert_array_equal(np.signbit(found[want == 0]), np.signbit(want[want == 0]))

@@ -171,7 +171,7 @@ def _past_nan(x: Node, y: Node, both: Node) -> Node:
 def fmod(a: array | float, b: array | float, /, *, stream: Any = None) -> array:
     """What is left of ``a`` after a division by ``b`` rounded towards 0: has the sign of ``a``, as in C.
 
-    Integers stay integers; for them a division by 0 gives 0.
+    Integers stay integers; of their division by 0 all is left.
 
     >>> import arrax.core as mx
     >>> mx.fmod(mx.array([-7, 7]), 3)
@@ -181,10 +181,16 @@ def fmod(a: array | float, b: array | float, /, *, stream: Any = None) -> array:
     x, y = pair("fmod", a, b)
     if x.dtype.category < 1 or x.dtype.is_complex:
         raise ValueError(f"[fmod] expected real numbers, got {x.dtype.name}: cast them with astype")
-    if not x.dtype.is_signed:
-        return wrap(p.remainder(x, y))
+    zero = constant(0, x.dtype)
+    if x.dtype.is_integer:
+        rest = p.remainder(x, y)
+        if not x.dtype.is_signed:
+            return wrap(rest)
+        other = p.bitwise_and(p.not_equal(rest, zero), p.less(p.bitwise_xor(rest, x), zero))
+        return wrap(p.where(other, p.sub(rest, y), rest))
     rest = p.remainder(p.abs_(x), p.abs_(y))
-    return wrap(p.where(p.less(x, constant(0, x.dtype)), p.neg(rest), rest))
+    same = p.bitwise_and(p.equal(x, zero), p.equal(rest, zero))  # a zero keeps its sign
+    return wrap(p.where(same, x, p.where(p.less(x, zero), p.neg(rest), rest)))
 
 
 # --- integers ---------------------------------------------------------------------------------------------------------
