@@ -113,3 +113,23 @@ def test_negative_integers_wrap_in_uint64(path):
     for name in ("index", "mask", "at positions", "pad", "where", "full", "full_like", "array", "list", "product"):
         assert stored(-3)[name](mx.ones(3, dtype=mx.uint64)).flatten()[0].item() == 2**64 - 3, name
     assert (mx.array([2**64 - 1], dtype=mx.uint64) == -1).item()
+
+
+def test_numbers_and_lists_keep_their_digits_beside_double_precision(path):
+    v = np.sort(np.random.default_rng(0).normal(size=30))
+    a, x = mx.array(v, dtype=mx.float64), float(v[7])
+    for found, want in (
+        (mx.searchsorted(a, x), 7),
+        (mx.digitize(x, a), 8),
+        (mx.digitize(a, [x]), np.digitize(v, [x])),
+        (mx.histogram(a, [-9.0, x, 9.0])[0], [7, 23]),
+        (mx.gradient(a, 0.1), np.gradient(v, 0.1)),
+        (mx.gradient(a, (v * 3).tolist()), np.gradient(v, v * 3)),
+        (mx.polyval([0.1, 0.2, 0.3], a), np.polyval([0.1, 0.2, 0.3], v)),
+        (mx.polyval(a[:3], 0.1), np.polyval(v[:3], 0.1)),
+        (mx.interp(a, [-9.1, 9.3], [0.1, 0.7]), np.interp(v, [-9.1, 9.3], [0.1, 0.7])),
+        (mx.trapezoid(a, (v * 3).tolist()), np.trapezoid(v, v * 3)),
+        (mx.trapezoid(a, dx=0.1), np.trapezoid(v, dx=0.1)),
+        (mx.quantile(a, [0.1, 0.7]), np.quantile(v, [0.1, 0.7])),
+    ):
+        np.testing.assert_allclose(np.array(found), want, rtol=1e-12)

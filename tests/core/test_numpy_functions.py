@@ -241,7 +241,7 @@ def test_histograms_refuse() -> None:
     a = mx.array([1.0])
     for call, error, text in (
         (lambda: mx.histogram(a, bins=0), ValueError, "at least one bin"),
-        (lambda: mx.histogram(a, bins="auto"), TypeError, "choose a number"),
+        (lambda: mx.histogram(a, bins="auto"), TypeError, "expected an int as bins"),
         (lambda: mx.histogram(a, bins=[3, 1]), ValueError, "ascending"),
         (lambda: mx.histogram(a, bins=[3]), ValueError, "two edges"),
         (lambda: mx.histogram(a, range=(2, 1)), ValueError, "ascending"),

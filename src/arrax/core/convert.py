@@ -375,6 +375,15 @@ def new_node(value: Any, dtype: Dtype | None) -> Node:
     return node if dtype is None else cast(node, dtype)
 
 
+def new_node_beside(value: Any, other: Any) -> Node:
+    """What the constructor makes of an array or a list; beside double precision numbers keep their digits."""
+    node = new_node(value, None)
+    if isinstance(value, Handle) or not isinstance(other, Handle) or not node.dtype.is_inexact:
+        return node
+    dtype = promote(node.dtype, other._node.dtype)
+    return new_node(value, dtype) if dtype in (float64, complex128) else node
+
+
 def values(node: Node) -> np.ndarray:
     """The node's elements as a read-only NumPy array, evaluated if need be."""
     return to_numpy(node)

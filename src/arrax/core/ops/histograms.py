@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from arrax.core.arguments import as_int, is_sequence
-from arrax.core.convert import array_node, as_node, new_node, values
+from arrax.core.convert import array_node, new_node_beside, pair, values
 from arrax.core.device import check_stream
 from arrax.core.ops.shape import record_slice_axis
 from arrax.core.ops.sorting import searchsorted
@@ -106,7 +106,8 @@ def digitize(x: array | float, bins: array, right: bool = False, *, stream: Any 
     array([1, 2, 3], dtype=uint32)
     """
     check_stream("digitize", stream)
-    points, edges = wrap(as_node("digitize", x)), wrap(new_node(bins, None))
+    edges = wrap(new_node_beside(bins, x))
+    points = wrap(pair("digitize", edges, x)[1])
     if edges.ndim != 1:
         raise ValueError(f"[digitize] expected edges with one axis, got {edges.ndim}: flatten them")
     n = edges.shape[0]
@@ -149,7 +150,7 @@ def _edges(op: str, node: Node, bins: Any, range: Any) -> Node:
         at = iota((bins + 1,), 0, node.dtype)
         width = p.div(p.sub(high, low), constant(bins, node.dtype))
         return p.where(p.equal(at, constant(bins, node.dtype)), high, p.add(low, p.mul(at, width)))
-    edges = new_node(bins, None)
+    edges = new_node_beside(bins, wrap(node))
     if edges.ndim != 1 or edges.size < 2:
         raise ValueError(f"[{op}] expected at least two edges with one axis, got shape {list(edges.shape)}")
     if not isinstance(bins, Handle) and np.any(np.diff(values(edges)) < 0):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from arrax.core.arguments import as_int, as_ints, as_number, is_sequence
 from arrax.core.axes import normalize_axes, normalize_axis
-from arrax.core.convert import array_node, as_dtype, new_node, pair, typed_node
+from arrax.core.convert import array_node, as_dtype, new_node, new_node_beside, pair, typed_node
 from arrax.core.device import check_stream
 from arrax.core.ops.create import linspace
 from arrax.core.ops.shape import record_concatenate, record_slice_axis
@@ -107,8 +107,8 @@ def interp(
     array([15, 40], dtype=float32)
     """
     check_stream("interp", stream)
-    samples = new_node(fp, None)
-    at, points = pair("interp", x, wrap(new_node(xp, None)))
+    samples = new_node_beside(fp, x)
+    at, points = pair("interp", x, wrap(new_node_beside(xp, x)))
     if points.ndim != 1 or samples.shape != points.shape or not points.shape[0]:
         raise ValueError(
             "[interp] expected as many samples as points, at least one of each and with one axis, "
@@ -174,7 +174,7 @@ def _spacings(op: str, varargs: Sequence[Any], axes: tuple[int, ...], node: Node
         raise TypeError(f"[{op}] expected one spacing or one for each of {len(axes)} axes, got {len(varargs)}")
     found = []
     for spacing, axis in zip(given, axes, strict=True):
-        distance = cast(new_node(spacing, None), node.dtype)
+        distance = new_node(spacing, node.dtype)
         if distance.ndim:
             if distance.shape != (node.shape[axis],):
                 raise ValueError(
@@ -280,7 +280,7 @@ def trapezoid(y: array, /, x: array | None = None, *, dx: float = 1.0, axis: int
     if x is None:
         distance: Node = constant(as_number("trapezoid", dx, "dx"), node.dtype)
     else:
-        at = new_node(x, None)
+        at = new_node_beside(x, y)
         dtype = promote(node.dtype, to_inexact(at.dtype))
         node, at = cast(node, dtype), cast(at, dtype)
         if at.ndim == 1:
@@ -308,7 +308,7 @@ def polyval(coefficients: array, x: array | float, /, *, stream: Any = None) -> 
     array([7, 14], dtype=float32)
     """
     check_stream("polyval", stream)
-    line, at = pair("polyval", wrap(new_node(coefficients, None)), x)
+    line, at = pair("polyval", wrap(new_node_beside(coefficients, x)), x)
     if line.ndim != 1:
         raise ValueError(f"[polyval] expected coefficients with one axis, got {line.ndim}: flatten them")
     result: Node = v.broadcast(constant(0, at.dtype), at.shape)
