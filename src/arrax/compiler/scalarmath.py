@@ -234,8 +234,12 @@ def _double_remainder(x: Value, y: Value) -> Value:
 def _float_remainder(x: Value, y: Value) -> Value:
     if x.dtype is float64:
         r = _double_remainder(x, y)
-    else:  # the largest quotient is 2^277
-        r = cast(_reduced(cast(x, float64), cast(y, float64), 6), x.dtype)
+    else:  # the largest quotient is 2^277; y has half the digits, so that a product with its inverse will do
+        r, wide = cast(x, float64), cast(y, float64)
+        inverse = 1.0 / wide
+        for _ in range(6):
+            r = fma(-op("rint", r * inverse), wide, r)
+        r = cast(r, x.dtype)
     r = select(eq(magnitude(y), math.inf) & lt(magnitude(x), math.inf), x, r)
     opposite = ne(lt(r, 0.0), lt(y, 0.0))
     return select(eq(r, 0.0), op("copysign", r, y), select(opposite, r + y, r))
