@@ -5,10 +5,20 @@ root to it joined with dots: ``layers.0.weight``.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from itertools import zip_longest
 from typing import Any
 
+__all__ = [
+    "tree_flatten",
+    "tree_map",
+    "tree_map_with_path",
+    "tree_merge",
+    "tree_reduce",
+    "tree_unflatten",
+]
+
+_LARGEST_GAP = 1 << 20  # items that a list may lack
 IsLeaf = Callable[[Any], bool] | None
 
 
@@ -18,6 +28,51 @@ def _rebuild(tree: list | tuple, items: Any) -> Any:
     return kind(*items) if hasattr(kind, "_fields") else kind(items)
 
 
+class TreeError(ValueError, KeyError, IndexError):
+    """Trees that do not fit each other: MLX raises a KeyError or an IndexError."""
+
+    __str__ = Exception.__str__
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _bounded(function: Callable) -> Callable:
+    """Raises ValueError where a tree has no end: one that contains itself, or that is too deep for recursion."""
+
+    @wraps(function)
+    def bounded(*args: Any, **named: Any) -> Any:
+        try:
+            return function(*args, **named)
+        except RecursionError as error:
+            raise ValueError(
+                f"[{function.__name__}] the tree must have a few hundred levels at most, and must not contain itself."
+            ) from error
+
+    return bounded
+
+
+def _children(function: str, trees: tuple, key: Any) -> tuple:
+    """What other trees have at a place that the first one has.
+
+    Raises:
+        TreeError: one of them has nothing there.
+    """
+    found = []
+    for tree in trees:
+        try:
+            found.append(tree[key])
+        except (LookupError, TypeError, ValueError):
+            raise TreeError(
+                f"[{function}] the trees must have what the first one has, but there is nothing at {_shown(key)} in a "
+                f"{type(tree).__name__}."
+            ) from None
+    return tuple(found)
+
+
+@_bounded
 def tree_map(fn: Callable, tree: Any, *rest: Any, is_leaf: IsLeaf = None) -> Any:
     """Apply ``fn`` to every leaf and return a tree of the same structure with the results.
 
@@ -28,21 +83,25 @@ def tree_map(fn: Callable, tree: Any, *rest: Any, is_leaf: IsLeaf = None) -> Any
         is_leaf: tells whether an object is a leaf although it is a container.
 
     Raises:
-        KeyError, IndexError: a tree of ``rest`` lacks a key or an item.
+        TreeError: a tree of ``rest`` lacks a key or an item.
 
     >>> tree_map(lambda x, y: x + y, {"a": 1, "b": [2, 3]}, {"a": 10, "b": [20, 30]})
     {'a': 11, 'b': [22, 33]}
     """
+    return _map(fn, tree, rest, is_leaf)
+
+
+def _map(fn: Callable, tree: Any, rest: tuple, is_leaf: IsLeaf) -> Any:
     if is_leaf is not None and is_leaf(tree):
         return fn(tree, *rest)
     if isinstance(tree, dict):
-        return {k: tree_map(fn, v, *(r[k] for r in rest), is_leaf=is_leaf) for k, v in tree.items()}
+        return {k: _map(fn, v, _children("tree_map", rest, k), is_leaf) for k, v in tree.items()}
     if isinstance(tree, (list, tuple)):
-        items = (tree_map(fn, v, *(r[i] for r in rest), is_leaf=is_leaf) for i, v in enumerate(tree))
-        return _rebuild(tree, items)
+        return _rebuild(tree, (_map(fn, v, _children("tree_map", rest, i), is_leaf) for i, v in enumerate(tree)))
     return fn(tree, *rest)
 
 
+@_bounded
 def tree_map_with_path(fn: Callable, tree: Any, *rest: Any, is_leaf: IsLeaf = None, path: Any = None) -> Any:
     """Like :func:`tree_map`, with the path of the leaf as the first argument of ``fn``.
 
@@ -56,23 +115,24 @@ def tree_map_with_path(fn: Callable, tree: Any, *rest: Any, is_leaf: IsLeaf = No
     >>> tree_map_with_path(lambda path, x: f"{path}={x}", {"a": [1, 2]})
     {'a': ['a.0=1', 'a.1=2']}
     """
-    if is_leaf is not None and is_leaf(tree):
+    return _map_with_path(fn, tree, rest, is_leaf, path)
+
+
+def _map_with_path(fn: Callable, tree: Any, rest: tuple, is_leaf: IsLeaf, path: Any) -> Any:
+    if (is_leaf is not None and is_leaf(tree)) or not isinstance(tree, (dict, list, tuple)):
         return fn(path, tree, *rest)
     prefix = f"{path}." if path else ""
+
+    def below(key: Any, value: Any) -> Any:
+        others = _children("tree_map_with_path", rest, key)
+        return _map_with_path(fn, value, others, is_leaf, f"{prefix}{key}")
+
     if isinstance(tree, dict):
-        return {
-            k: tree_map_with_path(fn, v, *(r[k] for r in rest), is_leaf=is_leaf, path=f"{prefix}{k}")
-            for k, v in tree.items()
-        }
-    if isinstance(tree, (list, tuple)):
-        items = (
-            tree_map_with_path(fn, v, *(r[i] for r in rest), is_leaf=is_leaf, path=f"{prefix}{i}")
-            for i, v in enumerate(tree)
-        )
-        return _rebuild(tree, items)
-    return fn(path, tree, *rest)
+        return {k: below(k, v) for k, v in tree.items()}
+    return _rebuild(tree, (below(i, v) for i, v in enumerate(tree)))
 
 
+@_bounded
 def tree_flatten(
     tree: Any,
     prefix: str = "",
@@ -124,6 +184,7 @@ def _flatten(tree: Any, path: str, is_leaf: IsLeaf, add: Callable[[tuple[str, An
     add((path[1:], tree))
 
 
+@_bounded
 def tree_unflatten(tree: list[tuple[str, Any]] | dict[str, Any]) -> Any:
     """Build a tree from paths and leaves: the inverse of :func:`tree_flatten`.
 
@@ -140,6 +201,8 @@ def tree_unflatten(tree: list[tuple[str, Any]] | dict[str, Any]) -> Any:
     if items and all(path == "" for path, _ in items):
         return items[-1][1]
     children: dict[str, list[tuple[str, Any]]] = {}
+    if not all(isinstance(path, str) for path, _ in items):
+        raise TypeError("[tree_unflatten] the tree must be a list of paths and leaves, or a dict from paths to leaves.")
     for path, leaf in items:
         key, _, below = path.partition(".")
         children.setdefault(key, []).append((below, leaf))
@@ -149,6 +212,10 @@ def tree_unflatten(tree: list[tuple[str, Any]] | dict[str, Any]) -> Any:
         indices = []
     if len({index for index, _ in indices}) < len(children):  # names, or two of one index
         return {key: tree_unflatten(child) for key, child in children.items()}
+    if indices and indices[-1][0] > _LARGEST_GAP + len(indices):
+        raise ValueError(
+            f"[tree_unflatten] the indices must have few gaps, but the largest is {_shown(indices[-1][0])}."
+        )
     result: list[Any] = []
     for index, key in indices:
         result.extend({} for _ in range(index - len(result)))
@@ -156,6 +223,7 @@ def tree_unflatten(tree: list[tuple[str, Any]] | dict[str, Any]) -> Any:
     return result
 
 
+@_bounded
 def tree_reduce(fn: Callable, tree: Any, initializer: Any = None, is_leaf: IsLeaf = None) -> Any:
     """Combine the leaves of a tree from left to right into one value.
 
@@ -177,6 +245,7 @@ def tree_reduce(fn: Callable, tree: Any, initializer: Any = None, is_leaf: IsLea
     return value
 
 
+@_bounded
 def tree_merge(tree_a: Any, tree_b: Any, merge_fn: Callable | None = None) -> Any:
     """Merge two trees into one that has the leaves of both. ``None`` and an empty container give way to what is there.
 
@@ -216,3 +285,7 @@ def tree_merge(tree_a: Any, tree_b: Any, merge_fn: Callable | None = None) -> An
 
 def _is_absent(tree: Any) -> bool:
     return tree is None or (isinstance(tree, (dict, list, tuple)) and not tree)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -447,3 +447,6 @@ __all__ = [
     "vstack", "where", "zeros", "zeros_like",
 ]
 # fmt: on
+
+for _module in (fast, fft, linalg, random):  # nothing that they are made of
+    vars(_module)["__dir__"] = lambda names=_module.__all__: list(names)

@@ -12,7 +12,7 @@ import numpy as np
 
 from arrax.core import indexing, printing
 from arrax.core.arguments import is_sequence
-from arrax.core.convert import INT_MAX, INT_MIN, against, as_dtype, dlpack, new_node, scalar_kind, values
+from arrax.core.convert import INT_MAX, INT_MIN, against, array_node, as_dtype, dlpack, new_node, scalar_kind, values
 from arrax.core.device import Device, check_device, check_stream, cpu
 from arrax.core.namespace import check_version
 from arrax.core.ops import indexed, math, products, reductions, scans
@@ -59,6 +59,10 @@ def _operand(verb: str, node: Node, other: Any) -> tuple[Node, Node]:
     return against(verb, node, other)
 
 
+def _no_array(verb: str, value: Any) -> TypeError:
+    return TypeError(f"[{verb}] expected an array, got {type(value).__name__}: convert it with mx.array")
+
+
 def _operators(
     verb: str, record: math.Recorder, prim: Primitive | None = None, lowest: int = 0, result: Dtype | None = None
 ) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
@@ -68,7 +72,10 @@ def _operators(
     """
 
     def forward(self: array, other: Any) -> array:
-        a = self._node
+        try:
+            a = self._node
+        except AttributeError:  # the method of the class, called on something else
+            raise _no_array(verb, self) from None
         out = _new(array)
         if type(other) is array:
             b = other._node
@@ -91,7 +98,10 @@ def _operators(
         return out
 
     def reflected(self: array, other: Any) -> array:
-        b = self._node
+        try:
+            b = self._node
+        except AttributeError:
+            raise _no_array(verb, self) from None
         out = _new(array)
         left = _weak(b.dtype, other)
         if left is None:
@@ -227,12 +237,12 @@ class array(Handle):
 
     def __eq__(self, other: Any) -> Any:
         """An array of booleans; plain False for what can be no array."""
-        comparable = _comparable(self._node, other)
+        comparable = _comparable(array_node("equal", self), other)
         return False if comparable is None else self._equal(comparable)
 
     def __ne__(self, other: Any) -> Any:
         """An array of booleans; plain True for what can be no array."""
-        comparable = _comparable(self._node, other)
+        comparable = _comparable(array_node("not_equal", self), other)
         return True if comparable is None else self._not_equal(comparable)
 
     def __matmul__(self, other: array) -> array:
@@ -259,10 +269,10 @@ class array(Handle):
 
     # --- elements -----------------------------------------------------------------------------------------------------
     def __getitem__(self, index: Any) -> array:
-        return wrap(indexing.get(self._node, index))
+        return wrap(indexing.get(array_node("getitem", self), index))
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self._node = apart(indexing.put(self._node, index, value))
+        self._node = apart(indexing.put(array_node("setitem", self), index, value))
 
     def __len__(self) -> int:
         if not self._node.shape:
@@ -276,17 +286,19 @@ class array(Handle):
 
     def item(self) -> Any:
         """The only element as a Python scalar; evaluates. Raises ValueError where there is not exactly one."""
-        if self._node.size != 1:
+        node = array_node("item", self)
+        if node.size != 1:
             raise ValueError(
-                f"[item] expected an array with one element, got shape {list(self._node.shape)}: index it or use tolist"
+                f"[item] expected an array with one element, got shape {list(node.shape)}: index it or use tolist"
             )
-        value = values(self._node).item()
-        return float(value) if self._node.dtype is bfloat16 else value
+        value = values(node).item()
+        return float(value) if node.dtype is bfloat16 else value
 
     def tolist(self) -> Any:
         """All elements as nested lists of Python scalars; evaluates."""
-        found = values(self._node)
-        return (found.astype(np.float32) if self._node.dtype is bfloat16 else found).tolist()
+        node = array_node("tolist", self)
+        found = values(node)
+        return (found.astype(np.float32) if node.dtype is bfloat16 else found).tolist()
 
     def __bool__(self) -> bool:
         return bool(self.item())
@@ -313,7 +325,9 @@ class array(Handle):
         return printing.to_text(values(self._node), self._node.dtype)
 
     def __format__(self, spec: str) -> str:
-        if self._node.shape:
+        if not isinstance(spec, str):
+            raise TypeError(f"[format] expected a str, got {type(spec).__name__}: pass a format")
+        if array_node("format", self).shape:
             if not spec:
                 return repr(self)
             raise TypeError(

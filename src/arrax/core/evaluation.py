@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from arrax.core.device import current_stream
+from arrax.graph.errors import bounded
 from arrax.graph.handle import Handle
 from arrax.graph.node import Node
 from arrax.runtime.executor import evaluate, evaluate_later
@@ -39,7 +40,7 @@ def eval(*args: Any) -> None:
     """
     current_stream()
     nodes: list[Node] = []
-    _collect(args, nodes)
+    bounded("eval", _collect, args, nodes)
     evaluate(nodes)
     _read(nodes)
 
@@ -56,6 +57,6 @@ def async_eval(*args: Any) -> None:
     array([2, 2], dtype=float32)
     """
     nodes: list[Node] = []
-    _collect(args, nodes)
+    bounded("async_eval", _collect, args, nodes)
     evaluate_later(nodes, current_stream())
     _read([node for node in nodes if node.buffer is not None])

@@ -26,6 +26,7 @@ from arrax.core.convert import INT_MAX, INT_MIN, list_node, typed_node, values
 from arrax.core.ops.indexed import check_axis, position
 from arrax.core.ops.shape import record_broadcast
 from arrax.graph.dtypes import bool_, float32, int32
+from arrax.graph.errors import bounded
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import broadcast_shapes
@@ -80,7 +81,7 @@ def _as_array(index: Any) -> Node | np.ndarray | None:
         return None
     if not index:
         return np.zeros(0, np.int32)
-    if _holds_arrays(index):
+    if bounded("index", _holds_arrays, index):
         return list_node(index, None)
     try:
         return np.array(index)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+from arrax.graph.errors import bounded
 from arrax.graph.handle import shown
 from arrax.prims.leaf import const
 from arrax.runtime.buffer import pool
@@ -116,7 +117,7 @@ def get_array_buffer_size(*args: Any) -> int:
     4096
     """
     sizes: dict[int, int] = {}
-    for x in arrays(list(args)):
+    for x in bounded("get_array_buffer_size", arrays, list(args)):
         node = x._node
         if node.buffer is not None:
             sizes[node.buffer.ptr] = max(node.buffer.capacity, node.size * node.dtype.size)

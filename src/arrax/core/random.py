@@ -40,6 +40,11 @@ from arrax.prims.reduce import argmax_p, reduce
 from arrax.prims.view import reshape, slice_
 from arrax.runtime.executor import from_numpy_array, to_numpy, tracing
 
+__all__ = [
+    "bernoulli", "categorical", "gumbel", "key", "laplace", "multivariate_normal", "normal", "permutation", "randint",
+    "seed", "split", "state", "truncated_normal", "uniform",
+]  # fmt: skip
+
 # The largest number below 1 of every type in which uniform numbers are drawn.
 _BELOW_ONE = {float16: 1 - 2.0**-11, bfloat16: 1 - 2.0**-8, float32: 1 - 2.0**-24}
 _lock = threading.Lock()

@@ -29,9 +29,14 @@ class Dtype:
     __module__ = "arrax.core"  # where programs find it
 
     def __init__(self, name: str, category: int, numpy_type: type) -> None:
+        try:
+            self.np = np.dtype(numpy_type)
+        except (TypeError, ValueError):
+            raise TypeError(
+                "[Dtype] expected one of the types that there are: take mx.float32 or another one"
+            ) from None
         self.name = name
         self.category = category
-        self.np = np.dtype(numpy_type)
         self.size = self.np.itemsize
         self.compute = self
         self.accumulate = self

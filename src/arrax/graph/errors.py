@@ -1,6 +1,20 @@
-"""Exceptions that are of two kinds: that of Python or of older programs, and that of MLX."""
+"""Exceptions that are of two kinds, that of Python or of older programs and that of MLX; trees without an end."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def bounded(op: str, walk: Callable[..., Any], *args: Any, **named: Any) -> Any:
+    """What a recursive walk over a tree of containers returns. Raises ValueError where that has no end in sight."""
+    try:
+        return walk(*args, **named)
+    except RecursionError as error:
+        raise ValueError(
+            f"[{op}] expected lists, tuples and dicts of a few hundred levels at most, got more, or one that contains "
+            "itself: flatten it"
+        ) from error
 
 
 class AxisError(ValueError, IndexError):

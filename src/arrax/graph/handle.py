@@ -52,6 +52,9 @@ def apart(node: Node) -> Node:
     return _copy(node) if isinstance(node, Exposed) else node
 
 
+_LONGEST = 120  # letters of a value in an error message
+
+
 class _Short(reprlib.Repr):
     """Values as error messages show them: on one line, cut off, arrays by type and shape, however deep they are."""
 
@@ -68,6 +71,10 @@ class _Short(reprlib.Repr):
         if isinstance(x, int) and x.bit_length() > 128:
             return f"an int of {x.bit_length()} bits"
         return " ".join(super().repr1(x, level).split())
+
+    def repr(self, x: Any) -> str:
+        text = super().repr(x)
+        return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 shown = _Short().repr

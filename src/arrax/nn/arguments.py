@@ -1,18 +1,30 @@
 """Arguments of layers and losses, checked and converted: integers may be NumPy's or arrays, everywhere."""
 
 import operator
+import reprlib
 from typing import Any
 
 import arrax.core as mx
 
 
+class _Short(reprlib.Repr):
+    """Deep and cyclic values as well."""
+
+    def repr1(self, x: Any, level: int) -> str:
+        if isinstance(x, mx.array):
+            return f"an array of {x.dtype} and shape {x.shape}"
+        if isinstance(x, int) and x.bit_length() > 128:
+            return f"an int of {x.bit_length()} bits"
+        return super().repr1(x, level)
+
+
+_short = _Short()
+_short.maxlevel, _short.maxstring, _short.maxother = 3, 60, 60
+
+
 def shown(value: Any) -> str:
     """A value in an error message: on one line, cut off, an array by its type and shape."""
-    if isinstance(value, mx.array):
-        return f"an array of {value.dtype} and shape {value.shape}"
-    if isinstance(value, int) and value.bit_length() > 128:
-        return f"an int of {value.bit_length()} bits"
-    text = " ".join(repr(value).split())
+    text = " ".join(_short.repr(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 

@@ -15,6 +15,19 @@ from typing import Any, Literal
 import arrax.core as mx
 from arrax.nn.arguments import arrays, shown
 
+__all__ = [
+    "constant",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "identity",
+    "normal",
+    "orthogonal",
+    "sparse",
+    "uniform",
+]
+
 Initializer = Callable[[mx.array], mx.array]
 FanMode = Literal["fan_in", "fan_out"]
 
@@ -199,3 +212,7 @@ def orthogonal(gain: float = 1.0, dtype: mx.Dtype = mx.float32) -> Initializer:
         return (gain * q[:rows, :columns]).astype(dtype)
 
     return initializer
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -7,6 +7,23 @@ import arrax.core as mx
 from arrax.nn.arguments import arrays, shown
 from arrax.nn.precision import rounded, wide
 
+__all__ = [
+    "binary_cross_entropy",
+    "cosine_similarity_loss",
+    "cross_entropy",
+    "gaussian_nll_loss",
+    "hinge_loss",
+    "huber_loss",
+    "kl_div_loss",
+    "l1_loss",
+    "log_cosh_loss",
+    "margin_ranking_loss",
+    "mse_loss",
+    "nll_loss",
+    "smooth_l1_loss",
+    "triplet_loss",
+]
+
 Reduction = Literal["none", "mean", "sum"]
 
 
@@ -364,3 +381,7 @@ def margin_ranking_loss(
     _check_same_shape("margin_ranking_loss", "inputs1", inputs1, "targets", targets)
     loss = mx.maximum(0, margin - targets * (inputs1 - inputs2))
     return _reduce("margin_ranking_loss", loss, reduction)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -149,6 +149,8 @@ class MultiOptimizer(Optimizer):
 
     def __init__(self, optimizers: list[Optimizer], filters: list[Callable[[str, mx.array], bool]] = []) -> None:  # noqa: B006
         super().__init__()
+        if not all(isinstance(optimizer, Optimizer) for optimizer in optimizers):
+            raise TypeError("[MultiOptimizer] optimizers must be a list of optimizers.")
         if len(filters) != len(optimizers) - 1:
             raise ValueError(
                 f"[MultiOptimizer] {len(optimizers)} optimizers need {len(optimizers) - 1} filters, not {len(filters)}."
@@ -218,6 +220,11 @@ def clip_grad_norm(grads: Any, max_norm: float) -> tuple[Any, mx.array]:
     """
     if max_norm < 0:
         raise ValueError(f"[clip_grad_norm] max_norm must be at least 0 but is {max_norm}.")
+    for path, g in tree_flatten(grads):
+        if not isinstance(g, mx.array):
+            raise TypeError(
+                f"[clip_grad_norm] grads must be a tree of arrays but has a {type(g).__name__} at {path!r:.60}."
+            )
     square = tree_reduce(lambda total, g: total + mx.sum(mx.square(g.astype(mx.float32))), grads, mx.array(0.0))
     norm = mx.sqrt(square)
     factor = mx.minimum(max_norm / (norm + 1e-6), 1.0)

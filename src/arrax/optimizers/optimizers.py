@@ -384,6 +384,8 @@ class Adafactor(Optimizer):
         super().__init__()
         if learning_rate is not None:
             self._maybe_schedule("learning_rate", learning_rate)
+        if not isinstance(eps, (tuple, list)) or len(eps) != 2:
+            raise ValueError(f"[Adafactor] eps must be a pair of numbers but is a {type(eps).__name__}.")
         self.eps = eps
         self.clip_threshold = clip_threshold
         self.decay_rate = decay_rate

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from arrax.graph.errors import bounded
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node
 from arrax.graph.symbol import Symbols
@@ -96,11 +97,11 @@ def compile(
         nodes: list[Node] = []
         key: list[Any] = [len(args)]  # else a dictionary behind them could be taken for keywords
         for a in args:
-            _describe(a, nodes, key)
+            bounded("compile", _describe, a, nodes, key)
         if kwargs:
-            _describe(kwargs, nodes, key)
+            bounded("compile", _describe, kwargs, nodes, key)
         if inputs is not None:
-            _describe_state(inputs, nodes, key, set())
+            bounded("compile", _describe_state, inputs, nodes, key, set())
         if shapeless:
             shapes = {id(n.shape) for n in nodes}
             key = [len(part) if id(part) in shapes else part for part in key]
@@ -194,7 +195,7 @@ def _trace(
             captured = trees.Substitution(lambda _: next(supply))
             try:
                 captured.replace(inputs)
-                result = trees.structure(fun(*args, **kwargs), found)
+                result = bounded("compile", trees.structure, fun(*args, **kwargs), found)
                 count = len(found)
                 state = None if outputs is None else trees.structure(outputs, found)
             finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from arrax.graph.errors import bounded
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node, topological
 from arrax.prims import call
@@ -214,7 +215,7 @@ def checkpoint(fun: Callable[..., Any]) -> Callable[..., Any]:
             own.append(call.variable(a._node))
             return wrap(own[-1])
 
-        args, kwargs = trees.rebuild(separate, (args, kwargs), keep_classes=True)
+        args, kwargs = bounded("custom_function", trees.rebuild, separate, (args, kwargs), keep_classes=True)
         result = fun(*args, **kwargs)
         inner = [a._node for a in trees.arrays(result)]
         outputs = call.custom(call.Rules(vjp=_recompute(own, inner)), arguments, inner)

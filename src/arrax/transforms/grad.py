@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from arrax.graph.errors import NoDerivativeError
+from arrax.graph.errors import NoDerivativeError, bounded
 from arrax.graph.handle import Handle, shown, wrap
 from arrax.graph.node import Node, topological
 from arrax.graph.primitive import NONDIFF, bind
@@ -258,7 +258,7 @@ def _differentiated(
                     f"the function was called with {sorted(kwargs)}"
                 )
         chosen = [args[i] for i in positions] + [kwargs[name] for name in names]
-        if not sum(len(trees.only_arrays(tree, op)) for tree in chosen):
+        if not sum(len(bounded(op, trees.only_arrays, tree, op)) for tree in chosen):
             raise ValueError(f"[{op}] expected an array to differentiate by, got arguments without any")
         with Snapshot(args, kwargs), Trace():
             variables = trees.Substitution(lambda a: wrap(variable(a._node)))
@@ -270,8 +270,8 @@ def _differentiated(
                 found: list[Handle] = []
                 # fun may change the containers
                 shapes = [trees.structure(tree, found) for tree in held.values()]
-                args = tuple([held[i] if i in held else others.replace(a) for i, a in enumerate(args)])
-                kwargs = {k: held[k] if k in held else others.replace(v) for k, v in kwargs.items()}
+                args = tuple([held[i] if i in held else bounded(op, others.replace, a) for i, a in enumerate(args)])
+                kwargs = {k: held[k] if k in held else bounded(op, others.replace, v) for k, v in kwargs.items()}
                 result = fun(*args, **kwargs)
                 loss = loss_of(result)._node
                 seed = fit_cotangent(op, loss, constant(1, loss.dtype))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from arrax.graph.errors import AxisError
+from arrax.graph.errors import AxisError, bounded
 from arrax.graph.handle import Handle, wrap
 from arrax.graph.node import Node, topological
 from arrax.graph.primitive import NO_VMAP, bind
@@ -150,7 +150,7 @@ def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callab
     def mapped(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
             raise TypeError(f"[vmap] expected positional arguments, got {sorted(kwargs)}: pass them by position")
-        leaves = trees.only_arrays(args, "vmap")
+        leaves = bounded("vmap", trees.only_arrays, args, "vmap")
         axes = _argument_axes(in_axes, args)
         size = _size(leaves, axes)
         with Snapshot(fun=fun), Trace():
@@ -165,7 +165,7 @@ def vmap(fun: Callable[..., Any], in_axes: Any = 0, out_axes: Any = 0) -> Callab
                 fresh.append(wrap(node))
             supply = iter(fresh)
             result = fun(*trees.rebuild(lambda _: next(supply), args, keep_classes=True))
-            outputs = trees.only_arrays(result, "vmap")
+            outputs = bounded("vmap", trees.only_arrays, result, "vmap")
             alone = isinstance(result, Handle) and isinstance(out_axes, tuple) and len(out_axes) == 1
             out = trees.prefix(out_axes[0] if alone else out_axes, result, "vmap")
             nodes = [x._node for x in outputs]

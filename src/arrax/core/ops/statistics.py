@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from arrax.core.arguments import as_number
 from arrax.core.axes import normalize_axes
 from arrax.core.convert import array_node
 from arrax.core.device import check_stream
@@ -153,7 +154,7 @@ def nanmean(a: array, /, axis: Axes = None, keepdims: bool = False, *, stream: A
 
 def _nan_variance(op: str, a: Any, axis: Axes, ddof: float) -> tuple[Node, Node, tuple[int, ...]]:
     node = array_node(op, a)
-    axes = normalize_axes(op, axis, node.ndim)
+    axes, ddof = normalize_axes(op, axis, node.ndim), as_number(op, ddof, "ddof")
     mean, missing, count = _nan_mean(node, axes)
     apart = p.sub(cast(node, mean.dtype), mean)
     # no NaN may enter a product, whose derivative it would spoil
@@ -447,7 +448,7 @@ def cov(
         x = record_concatenate([cast(x, dtype), cast(other, dtype)], 0)
     result_type = to_inexact(x.dtype)
     x = cast(x, result_type.compute)
-    less = (0 if bias else 1) if ddof is None else ddof
+    less = (0 if bias else 1) if ddof is None else as_number("cov", ddof, "ddof")
     frequency, reliability = (_observation_weights("cov", w, x) for w in (fweights, aweights))
     n = x.shape[1]
     real_type = real_of(x.dtype)

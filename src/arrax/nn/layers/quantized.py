@@ -123,7 +123,9 @@ class QuantizedEmbedding(_Quantized):
         bits: int | None = None,
         mode: str = "affine",
     ) -> None:
-        weight = mx.random.normal(shape=(num_embeddings, dims), scale=math.sqrt(1 / dims))
+        weight = mx.random.normal(
+            shape=(num_embeddings, dims), scale=math.sqrt(1 / integer(type(self).__name__, "dims", dims, least=1))
+        )
         self._quantize_table(weight, group_size, bits, mode)
 
     @classmethod
