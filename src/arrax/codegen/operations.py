@@ -172,6 +172,12 @@ def _cast(out: Writer, x: str, source: Dtype, target: Dtype, lanes: int, depth: 
     if target is bool_:
         zero = literal(0, source) if lanes == 1 else "zeroinitializer"
         return out.let(f"{'fcmp une' if source.is_float else 'icmp ne'} {kind} {x}, {zero}", depth)
+    if source is float64 and target is float32:
+        # a sign that is taken from what becomes half precision after this must not be looked up in the double: LLVM
+        # would convert that by a function of its run-time library, which is not there
+        single = out.let(f"fptrunc {kind} {x} to {to}", depth)
+        suffix = f"v{lanes}" if lanes > 1 else ""
+        return out.intrinsic(f"llvm.arithmetic.fence.{suffix}f32", to, [(to, single)], depth)
     if source.is_float and target.is_float:
         return out.let(f"{'fpext' if target.size > source.size else 'fptrunc'} {kind} {x} to {to}", depth)
     if source.is_float:
