@@ -169,6 +169,7 @@ DIFFERENT: dict[str, str] = {
     "mx.as_strided(X(6), shape=(2, 2), strides=(2, 1), offset=-9": "MLX has no negative numbers there",
     "mx.unique(I(4), size=None": "the size may be left out",
     "mx.result_type(X(2), ": "Python scalars are no mistake here, as the array API standard wants it",
+    "mx.broadcast_shapes()": "the shape of a scalar array, as the array API standard wants it",
     "mx.broadcast_shapes((2, 3)": "MLX raises ValueError for what is no shape, but TypeError everywhere else",
 }
 

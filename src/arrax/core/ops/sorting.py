@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from arrax.core.arguments import as_int, expect
 from arrax.core.axes import normalize_axis
-from arrax.core.convert import array_node, pair, typed_node
+from arrax.core.convert import array_node, pair, scalar_kind, typed_node
 from arrax.core.device import check_stream
 from arrax.core.ops.shape import record_slice_axis
 from arrax.graph.dtypes import int32, uint32
@@ -119,6 +119,8 @@ def searchsorted(
     array_node("searchsorted", sorted_sequence)
     if side not in ("left", "right"):
         raise ValueError(f"[searchsorted] expected side 'left' or 'right', got {shown(side)}: choose one of them")
+    if scalar_kind(values) is None:
+        array_node("searchsorted", values)
     line, x = pair("searchsorted", sorted_sequence, values)
     if line.ndim != 1:
         raise ValueError(f"[searchsorted] expected a sequence with one axis, got {line.ndim}: flatten it")
