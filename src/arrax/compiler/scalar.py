@@ -40,7 +40,7 @@ _EXPAND: dict[str, Callable[..., Value]] = {
 
 
 # Of operands in half precision these have results in half precision: there is nothing to round.
-EXACT = ("neg", "abs", "sign", "floor", "ceil", "rint", "trunc", "maximum", "minimum", "max", "min")
+EXACT = ("neg", "abs", "sign", "floor", "ceil", "rint", "trunc", "maximum", "minimum")
 
 
 def emit(name: str, args: list[Value], dtype: Dtype) -> Value:
