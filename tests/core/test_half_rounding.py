@@ -182,3 +182,12 @@ def test_bytes_of_booleans_stay(size):
         np.testing.assert_array_equal(np.array(ours.view(mx.uint8)), expected)
     np.testing.assert_array_equal(np.array(mx.logical_not(b)), raw == 0)
     assert mx.sum(b).item() == np.count_nonzero(raw)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_doubles_become_half_precision_by_way_of_float32(size):
+    """As in MLX: a number a little above the middle of two halves is that middle in float32, and then even."""
+    x = mx.full((size,), 1 + 2.0**-11 + 2.0**-40, mx.float64)
+    same(x.astype(mx.float16), apple.array([1.0] * size))
+    y = mx.array([1.0, 2.0**-11, 2.0**-40] + [0.0] * size, mx.float16)
+    assert mx.sum(y).item() == 1

@@ -97,6 +97,7 @@ for _i, _d in enumerate(ALL):
 float16.compute = bfloat16.compute = float32
 # Sums in double precision have no error left that their order could show after they are rounded.
 float16.accumulate = bfloat16.accumulate = float32.accumulate = float64
+complex64.accumulate = complex128
 
 _BY_NAME = {d.name: d for d in ALL}
 _BY_NUMPY = {d.np: d for d in ALL}
@@ -133,9 +134,19 @@ def integers_of(floats: np.ndarray, dtype: Dtype) -> np.ndarray:
         return (whole ^ np.where(high, through.np.type(-limit), through.np.type(0))).astype(dtype.np)
 
 
+def converted(a: np.ndarray, dtype: Dtype) -> np.ndarray:
+    """An array's elements in another type; half precision is reached from float32, as in machine code and in MLX."""
+    return a.astype(dtype.compute.np, copy=False).astype(dtype.np, copy=False)
+
+
 def accumulator(combine: str, a: Dtype) -> Dtype:
     """The type in which many values of type ``a`` are combined: sums and products in ``accumulate``."""
     return a.accumulate if combine in ("add", "mul") else a.compute
+
+
+def accumulated(combine: str, a: np.ndarray) -> np.ndarray:
+    """An array's elements in the type in which they are combined."""
+    return a.astype(accumulator(combine, _BY_NUMPY[a.dtype]).np, copy=False)
 
 
 def to_complex(a: Dtype) -> Dtype:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from arrax.graph.dtypes import Dtype, bool_, int32, uint32
+from arrax.graph.dtypes import Dtype, bool_, converted, int32, uint32
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import NONDIFF, Primitive, register
 
@@ -20,7 +20,7 @@ leaf = register(Primitive("leaf", "leaf", _no_infer, lambda *a: None, NONDIFF, s
 
 def _const_reference(params: tuple, shape: Shape, dtype: Dtype) -> np.ndarray:
     with np.errstate(over="ignore"):
-        return np.full((), params[0]).astype(dtype.compute.np).astype(dtype.np)
+        return converted(np.full((), params[0]), dtype)
 
 
 # A Python scalar, already of the type that it takes part with. Its value is an argument of the generated code.

@@ -13,7 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from arrax.graph.dtypes import Dtype, bool_, float16, float32, float64, int32, integers_of, real_of, to_complex, uint32
+from arrax.graph.dtypes import (
+    Dtype,
+    bool_,
+    converted,
+    float16,
+    float32,
+    float64,
+    int32,
+    integers_of,
+    real_of,
+    to_complex,
+    uint32,
+)
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import NONDIFF, Primitive, bind, broadcast_shapes, register
 from arrax.graph.symbol import active
@@ -434,7 +446,7 @@ def _cast_reference(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) ->
             a = a.real
         if dtype.is_integer and a.dtype.kind not in "biu":
             return integers_of(a, dtype)
-        return a.astype(dtype.np)
+        return converted(a, dtype)
 
 
 # params: (dtype,)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from arrax.graph.dtypes import Dtype, bool_, uint32
+from arrax.graph.dtypes import Dtype, accumulated, bool_, converted, uint32
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import NONDIFF, Primitive, register
 from arrax.prims.leaf import constant
@@ -43,10 +43,9 @@ def _declare(
         return reduced_shape(inputs[0].shape, params[0]), result or inputs[0].dtype
 
     def evaluate(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) -> np.ndarray:
-        if a.dtype.itemsize == 2 and a.dtype.kind not in "iu":
-            a = a.astype(np.float32)
+        a = accumulated(combine, a)
         with np.errstate(all="ignore"):
-            return np.asarray(reference(a, params[0])).astype(dtype.np).reshape(shape)
+            return converted(np.asarray(reference(a, params[0])), dtype).reshape(shape)
 
     indexed = result is uint32
     return register(
@@ -66,11 +65,11 @@ def _declare(
 
 
 def _sum(a: np.ndarray, axes: Axes) -> np.ndarray:
-    return np.asarray(np.sum(a, axes, dtype=np.float64 if a.dtype == np.float32 else a.dtype))
+    return np.asarray(np.sum(a, axes, dtype=a.dtype))
 
 
 def _prod(a: np.ndarray, axes: Axes) -> np.ndarray:
-    return np.asarray(np.prod(a, axes, dtype=np.float64 if a.dtype == np.float32 else a.dtype))
+    return np.asarray(np.prod(a, axes, dtype=a.dtype))
 
 
 def _sum_vjp(n: Node, g: Node) -> tuple[Node]:

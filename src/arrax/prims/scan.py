@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from arrax.graph.dtypes import Dtype, accumulator, complex128, float64, from_numpy, int32
+from arrax.graph.dtypes import Dtype, accumulated, complex128, converted, float64, int32
 from arrax.graph.node import Node, Shape
 from arrax.graph.primitive import Primitive, register
 from arrax.prims.complex import logcumsumexp
@@ -34,9 +34,7 @@ def _declare(name: str, accumulate: Callable[..., Any], neutral: float, vjp: Any
         axis, reverse, inclusive = params
         if a.shape[axis] == 0:
             return a
-        kind = from_numpy(a.dtype)
-        wide = a.dtype if kind is None else accumulator(combine, kind).np
-        line = np.moveaxis(a.astype(wide), axis, 0)
+        line = np.moveaxis(accumulated(combine, a), axis, 0)
         line = line[::-1] if reverse else line
         with np.errstate(all="ignore"):
             run = accumulate(line)
@@ -44,7 +42,7 @@ def _declare(name: str, accumulate: Callable[..., Any], neutral: float, vjp: Any
             first = np.full_like(run[:1], _limit(neutral, a.dtype))
             run = np.concatenate([first, run[:-1]])
         run = run[::-1] if reverse else run
-        return np.moveaxis(run, 0, axis).astype(dtype.np)
+        return converted(np.moveaxis(run, 0, axis), dtype)
 
     return register(
         Primitive(
