@@ -19,8 +19,8 @@ from arrax.graph.node import Shape
 from arrax.graph.symbol import Symbol, index
 
 
-def as_int(op: str, value: Any, what: str, bits: int = 32) -> int:
-    """An integer that fits so many bits, which is what MLX takes."""
+def as_int(op: str, value: Any, what: str, bits: int | None = 32) -> int:
+    """An integer that fits so many bits, which is what MLX takes; any for None, which the array API standard allows."""
     number = value
     if type(value) is not int:
         try:
@@ -28,7 +28,7 @@ def as_int(op: str, value: Any, what: str, bits: int = 32) -> int:
             number = number if type(number) is Symbol else int(number)
         except TypeError:
             raise TypeError(f"[{op}] expected an int as {what}, got {shown(value)}: pass another value") from None
-    if not -(1 << bits - 1) <= number < 1 << bits - 1:
+    if bits is not None and not -(1 << bits - 1) <= number < 1 << bits - 1:
         raise TypeError(f"[{op}] expected an int of {bits} bits as {what}, got {shown(number)}: pass a smaller number")
     return number
 

@@ -20,7 +20,7 @@ from arrax.core.convert import (
 )
 from arrax.core.device import check_device, check_stream
 from arrax.core.ops.shape import record_broadcast
-from arrax.graph.dtypes import Dtype, bool_, float32, float64, int32, promote
+from arrax.graph.dtypes import Dtype, bool_, float32, float64, int32, promote, real_of, to_complex
 from arrax.graph.handle import Handle, shown, wrap
 from arrax.graph.node import Node
 from arrax.prims import pointwise as p
@@ -132,7 +132,9 @@ def asarray(a: Any, dtype: Dtype | None = None, *, copy: bool | None = None, dev
     """
     expect("asarray", Dtype | None, dtype=dtype)
     check_device("asarray", device)
-    if copy is False and not (isinstance(a, Handle) and dtype in (None, a._node.dtype)):
+    if copy is False:
+        if isinstance(a, Handle) and dtype in (None, a._node.dtype):
+            return a  # type: ignore[return-value]  # what is written to one is then seen by the other
         raise ValueError("[asarray] expected an array of the same type for copy=False, got another one: leave copy out")
     return wrap(new_node(a, dtype))
 
@@ -229,8 +231,8 @@ def _progression(n: int, start: float, step: float, dtype: Dtype) -> Node:
 
 
 def linspace(
-    start: float,
-    stop: float,
+    start: complex,
+    stop: complex,
     num: int | None = 50,
     endpoint: bool = True,
     dtype: Dtype | None = float32,
@@ -240,6 +242,8 @@ def linspace(
 ) -> array:
     """``num`` numbers at even distances from ``start`` to ``stop``, which is the last one only with ``endpoint``.
 
+    Complex ends, or a complex type, make complex numbers.
+
     >>> import arrax.core as mx
     >>> mx.linspace(0, 1, 3)
     array([0, 0.5, 1], dtype=float32)
@@ -248,19 +252,33 @@ def linspace(
     expect("linspace", Dtype | None, dtype=dtype)
     check_device("linspace", device)
     n = 50 if num is None else as_int("linspace", num, "num")
-    start, stop = as_number("linspace", start, "start"), as_number("linspace", stop, "stop")
     if not isinstance(endpoint, bool):
         raise TypeError(f"[linspace] expected True or False as endpoint, got {shown(endpoint)}: pass one of them")
     if n < 0:
         raise ValueError(f"[linspace] expected at least 0 samples, got {n}: pass another number")
     fits("linspace", (n,))
-    steps = n - 1 if endpoint else n
     target = as_dtype("linspace", dtype or float32)
-    wide = target.compute if target.is_inexact else float32
-    # weights of both ends, so that the last sample is exactly the end
-    t = p.div(iota((n,), 0, wide), constant(max(steps, 1), wide))
-    a = p.mul(p.sub(constant(1, wide), t), constant(start, wide))
-    return wrap(cast(p.add(a, p.mul(t, constant(stop, wide))), target))
+    ends: list[Any] = [
+        x if isinstance(x, complex) else as_number("linspace", x, name)
+        for x, name in ((start, "start"), (stop, "stop"))
+    ]
+    if any([isinstance(x, complex) for x in ends]) and not target.is_complex:
+        target = to_complex(target)
+    steps = max(n - 1 if endpoint else n, 1)
+    if not target.is_complex:
+        return wrap(cast(_between(ends, n, steps, target.compute if target.is_inexact else float32), target))
+    pairs = [complex(x) for x in ends]
+    real = cast(_between([x.real for x in pairs], n, steps, real_of(target)), target)
+    imaginary = cast(_between([x.imag for x in pairs], n, steps, real_of(target)), target)
+    return wrap(p.add(real, p.mul(imaginary, constant(1j, target))))
+
+
+def _between(ends: Sequence[float], n: int, steps: int, dtype: Dtype) -> Node:
+    """``n`` numbers a ``steps``-th of the way apart: weights of both ends, so that the last can be exactly the end."""
+    start, stop = ends
+    t = p.div(iota((n,), 0, dtype), constant(steps, dtype))
+    a = p.mul(p.sub(constant(1, dtype), t), constant(start, dtype))
+    return p.add(a, p.mul(t, constant(stop, dtype)))
 
 
 def eye(
@@ -276,7 +294,7 @@ def eye(
     check_stream("eye", stream)
     expect("eye", Dtype | None, dtype=dtype)
     check_device("eye", device)
-    n, k = as_int("eye", n, "n"), as_int("eye", k, "k")
+    n, k = as_int("eye", n, "n"), as_int("eye", k, "k", bits=None)
     m = n if m is None else as_int("eye", m, "m")
     if n < 0 or m < 0:
         raise ValueError(f"[eye] expected sizes of at least 0, got {n} and {m}: pass others")

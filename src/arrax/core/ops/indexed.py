@@ -258,20 +258,20 @@ def tri(n: int, m: int | None = None, k: int = 0, dtype: Dtype | None = None, *,
     check_stream("tri", stream)
     expect("tri", Dtype | None, dtype=dtype)
     n, m = as_shape("tri", (n, n if m is None else m))
-    k = as_int("tri", k, "k")
+    k = as_int("tri", k, "k", bits=None)
     return wrap(cast(_triangle(n, m, k), as_dtype("tri", dtype or float32)))
 
 
 def tril(x: array, k: int = 0, *, stream: Any = None) -> array:
     """``x`` with zeros above the ``k``-th diagonal of its last two axes."""
     check_stream("tril", stream)
-    return _keep("tril", x, as_int("tril", k, "k"), True)
+    return _keep("tril", x, as_int("tril", k, "k", bits=None), True)
 
 
 def triu(x: array, k: int = 0, *, stream: Any = None) -> array:
     """``x`` with zeros below the ``k``-th diagonal of its last two axes."""
     check_stream("triu", stream)
-    return _keep("triu", x, as_int("triu", k, "k") - 1, False)
+    return _keep("triu", x, as_int("triu", k, "k", bits=None) - 1, False)
 
 
 def _keep(op: str, x: Any, k: int, below: bool) -> Any:
