@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 
 from tests.differential import checks, minimise
 from tests.differential.operations import grow
@@ -49,11 +50,12 @@ def report(seed: int, *, mlx: bool = True, isolated: bool = False) -> str:
                 return _in_child(candidate, ways)
             return checks.failure(candidate, ways, mlx=mlx)
 
-    program, problem = minimise.reduced(program, fails)
+    program, problem = minimise.reduced(program, fails, evaluating=not isolated)
     return minimise.as_test(program, problem, f"program_{seed}") if problem else ""
 
 
-def _in_child(program: Program, ways: list[str]) -> str:
+def _in_child(program: Program, ways: Sequence[str]) -> str:
+    """Whether a program ends its process, or does not end."""
     child = os.fork()
     if not child:
         signal.alarm(SECONDS)

@@ -13,8 +13,8 @@ import arrax.core as arrax
 FEW = 40  # elements of an input that are written out
 
 
-def smaller(program: Program) -> Iterator[Program]:
-    """Programs with less in them."""
+def smaller(program: Program, *, evaluating: bool = True) -> Iterator[Program]:
+    """Programs with less in them; ``evaluating``: it is safe to run a program in this process."""
     if len(program.outputs) > 1:
         for name in program.outputs:
             yield replace(program, outputs=(name,)).used()
@@ -23,7 +23,7 @@ def smaller(program: Program) -> Iterator[Program]:
     for s in program.statements:
         if (s.name,) != program.outputs:
             yield replace(program, outputs=(s.name,)).used()
-    recorded = _recorded(program)
+    recorded = _recorded(program) if evaluating else {}
     for s in program.statements:
         yield from _without(program, s, recorded)
     for k, s in enumerate(program.statements):
@@ -94,14 +94,19 @@ def _needed(f: Function) -> Function:
 
 
 def reduced(
-    program: Program, fails: Callable[[Program], str], *, seconds: float = 60, tries: int = 400
+    program: Program,
+    fails: Callable[[Program], str],
+    *,
+    evaluating: bool = True,
+    seconds: float = 60,
+    tries: int = 400,
 ) -> tuple[Program, str]:
     """A smaller program that fails in the same way, and how it does."""
     problem = fails(program)
     end, again = time.monotonic() + seconds, True
     while again:
         again = False
-        for candidate in smaller(program):
+        for candidate in smaller(program, evaluating=evaluating):
             tries -= 1
             if tries < 0 or time.monotonic() > end:
                 break

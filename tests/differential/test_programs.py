@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,6 +98,18 @@ def test_an_error_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(arrax, "abs", broken)
     assert checks.failure(PROGRAM).startswith("unfused: KeyError")
+
+
+def test_a_crash_is_found_and_reduced() -> None:
+    crash = Statement("g", "__import__('os')._exit(3)", ("c",), "crash")
+    program = replace(PROGRAM, statements=(*PROGRAM.statements, crash), outputs=("e", "f", "g"))
+
+    def fails(candidate: Program) -> str:
+        return campaign._in_child(candidate, ("unfused", "fused"))
+
+    assert not fails(PROGRAM)
+    reduced, problem = minimise.reduced(program, fails, evaluating=False)
+    assert reduced.outputs == ("g",) and problem.startswith("crash: ")
 
 
 def test_a_test_that_is_printed_runs() -> None:
