@@ -342,6 +342,28 @@ def test_from_several_threads() -> None:
     assert not failures
 
 
+def test_graphs_of_one_stream_run_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where they have nothing to do with each other."""
+    run, running, together = Run.__call__, [], []
+
+    def watched(self: Run) -> list:
+        running.append(self)
+        time.sleep(0.01)
+        together.append(len(running))
+        running.remove(self)
+        return run(self)
+
+    monkeypatch.setattr(Run, "__call__", watched)
+    x, values = large()
+    results = [x * float(k) for k in range(12)]
+    for y in results:
+        mx.async_eval(y)
+    mx.synchronize()
+    assert together == [1] * 12
+    for k, y in enumerate(results):
+        np.testing.assert_array_equal(y, values * np.float32(k))
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 def test_fork_with_work_in_the_background(run) -> None:
     assert (

@@ -117,6 +117,22 @@ def test_places_that_move() -> None:
     assert len(plans._plans) == 1
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_what_does_not_depend_on_them_but_moves(first: int) -> None:
+    """One array grows, and the other one, of which nothing else changes, is elsewhere in the memory between."""
+    for n in (100, 5000, 90_000, 300):
+        lines = [normal(n), normal(400)]
+        mine = [mx.array(lines[k]) for k in (first, 1 - first)]
+        stored = [mx.sort(x) for x in mine]
+        found = [mx.exp(x) + mx.flip(x, 0) for x in stored]
+        del stored
+        mx.eval(found)
+        for got, k in zip(found, (first, 1 - first), strict=True):
+            line = np.sort(lines[k])
+            np.testing.assert_allclose(got, np.exp(line) + line[::-1], rtol=1e-5, atol=1e-5)
+    assert len(plans._plans) == 1
+
+
 def test_other_numbers_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     for keys, threads in ((3000, "1"), (3001, "2"), (3002, "1")):
         monkeypatch.setenv("ARRAX_THREADS", threads)
