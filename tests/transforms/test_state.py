@@ -12,6 +12,7 @@ import arrax.core as mx
 import arrax.nn as nn
 import arrax.optimizers as optim
 from arrax.runtime.executor import tracing
+from arrax.transforms import snapshot
 from arrax.utils import tree_flatten
 
 
@@ -101,6 +102,21 @@ def test_arrays_that_are_changed_in_place(name: str) -> None:
 
     fails(TRACES[name](f), ValueError, mx.ones(3))
     assert w.tolist() == [1, 2, 3]
+
+
+def test_data_are_not_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A captured list is state whatever its length; a long one that a function merely knows is not."""
+    monkeypatch.setattr(snapshot, "_LARGEST", 10)
+    known, state = [mx.array(float(k)) for k in range(11)], [mx.array(float(k)) for k in range(11)]
+
+    def f(x):
+        known[0] = state[0] = x
+        raise ValueError("stop")
+
+    fails(mx.compile(f, inputs=state), ValueError, mx.array(7.0))
+    assert state[0].item() == 0
+    with pytest.raises(RuntimeError, match="without a primitive"):
+        known[0].item()
 
 
 def test_what_does_not_depend_on_an_argument_stays() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import FunctionType, MethodType, ModuleType, TracebackType
 from typing import Any
@@ -15,6 +16,7 @@ from arrax.prims.leaf import placeholder
 
 _HOLDERS = (Handle, list, tuple, dict)
 _DEPTH = 2
+_LARGEST = 10_000  # items of a container: what is larger is data, not the state of a model
 
 
 class Snapshot:
@@ -30,7 +32,7 @@ class Snapshot:
 
     def __init__(self, *captured: Any, fun: Callable[..., Any] | None = None) -> None:
         self._captured = _State(captured)
-        self._others = [] if fun is None else [_State([root]) for root in held_by(fun)]
+        self._others = [] if fun is None else [_State([root], _LARGEST) for root in held_by(fun)]
 
     def __enter__(self) -> None:
         pass
@@ -42,13 +44,14 @@ class Snapshot:
 
 
 class _State:
-    """The lists, dicts and arrays of trees, with what is in them now."""
+    """The lists, dicts and arrays of trees, with what is in them now; but for containers beyond a number of items."""
 
-    def __init__(self, roots: Sequence[Any]) -> None:
+    def __init__(self, roots: Sequence[Any], largest: int = sys.maxsize) -> None:
         self._roots = roots
+        self._largest = largest
         self._items: dict[int, tuple[list | dict, list | dict]] = {}
         self._nodes: dict[int, tuple[Handle, Node]] = {}
-        for value in _walk(roots):
+        for value in _walk(roots, largest):
             if isinstance(value, Handle):
                 self._nodes[id(value)] = value, value._node
             elif isinstance(value, dict):
@@ -58,7 +61,7 @@ class _State:
 
     def is_lost(self) -> bool:
         """Whether there is an array now that depends on an argument of a trace."""
-        nodes = [resolve(v._node) for v in _walk(self._roots) if isinstance(v, Handle)]
+        nodes = [resolve(v._node) for v in _walk(self._roots, self._largest) if isinstance(v, Handle)]
         return any(n.prim is placeholder for n in needed([n for n in nodes if n.buffer is None]))
 
     def restore(self) -> None:
@@ -72,12 +75,14 @@ class _State:
             handle._node = node
 
 
-def _walk(roots: Sequence[Any]) -> Iterator[Any]:
-    """The containers and arrays in trees, each once."""
+def _walk(roots: Sequence[Any], largest: int) -> Iterator[Any]:
+    """The containers and arrays in trees, each once; what is in containers that are too large is left out."""
     stack, seen = list(roots), set()
     while stack:
         value = stack.pop()
         if isinstance(value, _HOLDERS) and id(value) not in seen:
+            if not isinstance(value, Handle) and len(value) > largest:
+                continue
             seen.add(id(value))
             yield value
             if not isinstance(value, Handle):
