@@ -149,13 +149,19 @@ def from_dlpack(x: Any, /, *, device: Any = None, copy: bool | None = None) -> a
     Raises:
         NeedsCopy: for ``copy=False`` and an array of another library; a BufferError, as in the array API standard, and
             a ValueError, as in MLX.
+        ValueError: for an array that runs backwards.
     """
     check_device("from_dlpack", device)
     if not hasattr(x, "__dlpack__"):
         raise TypeError(f"[from_dlpack] expected an array with __dlpack__, got {type(x).__name__}: use asarray")
     if copy is False and not isinstance(x, Handle):
         raise NeedsCopy("[from_dlpack] expected that a copy may be made, got copy=False: leave it out")
-    return wrap(x._node if isinstance(x, Handle) else numpy_node(from_dlpack_numpy(x)))
+    if isinstance(x, Handle):
+        return wrap(x._node)
+    data = from_dlpack_numpy(x)
+    if any(n < 0 for n in data.strides):
+        raise ValueError(f"[from_dlpack] expected strides of at least 0, got {data.strides}: pass a copy")
+    return wrap(numpy_node(data))
 
 
 def arange(
@@ -204,7 +210,7 @@ def arange(
     if step == 0:
         raise ValueError("[arange] expected a step other than 0, got 0: pass another one")
     start, stop, step = (as_number("arange", x, "a bound") for x in (start, stop, step))
-    if _math.isinf(step) and _math.isfinite(start):
+    if _math.isinf(step) and _math.isfinite(start) and _math.isfinite(stop):
         length = 1.0 if (stop - start) * step > 0 else 0.0
     else:
         length = (stop - start) / step
