@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -181,6 +183,18 @@ def test_traces_of_one_kind_are_bounded_and_kept() -> None:
     assert sum(count[1:]) == TRACES + 2
     pinned(mx.ones(2))
     assert sum(count[1:]) == TRACES + 3
+
+
+def test_no_cycles_are_left_behind() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        compiled = mx.compile(lambda a: a.reshape(-1) * a.size, shapeless=True)
+        trace = weakref.ref(compiled(mx.ones((2, 3))))
+        del compiled
+        assert trace() is None and not any(isinstance(x, Symbols) for x in gc.get_objects())
+    finally:
+        gc.enable()
 
 
 def test_symbols() -> None:

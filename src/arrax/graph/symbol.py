@@ -103,6 +103,7 @@ class Symbols(Rules):
         active.traces -= 1
         self.is_open = False
         self._known.clear()
+        self.shapes = []  # symbols refer to this: no cycles are left behind
 
     def _append(self, entry: tuple, value: Any) -> Symbol:
         self.table.append(entry)
