@@ -242,7 +242,7 @@ def test_scalars_make_no_arrays() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "complex64"])
-@pytest.mark.parametrize("decimals", [5, 20, 38, 39, 60, 308, 309, 2**31, 10**30])
+@pytest.mark.parametrize("decimals", [5, 20, 38, 39, 60, 308, 309, 2**31 - 1])
 def test_rounding_far_behind_and_before_the_point(dtype: str, decimals: int) -> None:
     """What has no decimals that far stays, what has no tens that far is zero; MLX gives no number there."""
     values = [0.0, 1.0, -3.5, math.inf, -math.inf] + ([] if dtype == "float16" else [2.0**110])
