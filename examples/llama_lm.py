@@ -364,6 +364,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
+def framework() -> str:
+    """What runs this program: MLX, or Arrax in its place."""
+    arrax = sys.modules.get("arrax")
+    return f"Arrax {arrax.__version__}" if arrax else f"MLX {mx.__version__}"
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the program."""
     options = parse(arguments)
@@ -379,7 +385,7 @@ def main(arguments: list[str] | None = None) -> None:
     model = Llama(**shape)
     mx.eval(model.parameters())
     parameters = sum(value.size for _, value in tree_flatten(model.parameters()))
-    print(f"framework   {mx.__name__} {mx.__version__} on {mx.default_device()}")
+    print(f"framework   {framework()} on {mx.default_device()}")
     print(f"text        {len(train_text):,} bytes to learn from, {len(validation_text):,} of other files held back")
     print(f"model       {parameters:,} parameters: {options.layers} layers, {options.dims} dims, {options.heads} heads")
     print(f"baseline    {bigram:.4f} nats per byte: bigrams of bytes, on the validation text\n")
@@ -410,7 +416,7 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"\nprompt      {prompt_rate:,.0f} tokens/s\ngeneration  {generation_rate:,.0f} tokens/s")
 
     summary = {
-        "framework": f"{mx.__name__} {mx.__version__}",
+        "framework": framework(),
         "model": shape,
         "parameters": parameters,
         "bigram_loss": bigram,

@@ -43,7 +43,7 @@ def train(interpreter: list[str], corpus: Path, out: Path) -> tuple[str, dict[st
 
 def test_demo_learns_saves_loads_and_writes(corpus: Path, tmp_path: Path) -> None:
     shown, summary = train(ARRAX, corpus, tmp_path)
-    assert summary["framework"].startswith("arrax.core ")
+    assert summary["framework"].startswith("Arrax ")
     assert len(summary["losses"]) == 60
     assert [step for step, _ in summary["validation"]] == [20, 40, 60]
     # Counting byte pairs leaves about 0.9 nats here; a model that sees the context needs a fraction of it.

@@ -169,7 +169,8 @@ class SentencePiece:
         return [start] * (start >= 0) + self._model.encode(text)
 
     def decode(self, tokens: list[int]) -> str:
-        return self._model.decode(tokens)
+        """The text; a checkpoint may have more tokens than the tokenizer, which stand for nothing."""
+        return self._model.decode([t for t in tokens if t < self._model.get_piece_size()])
 
 
 class Bytes:

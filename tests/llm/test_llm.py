@@ -161,7 +161,7 @@ NESTED: dict[str, tuple[dict[str, Any], str]] = {
     "head": ({"head_dim": 15}, "expected head_dim to be even"),
     "layers": ({"num_hidden_layers": 10**9}, "expected num_hidden_layers to be at most 1000"),
     "wide": ({"head_dim": 2**31 - 2}, "expected head_dim to be even and at most 536870911"),
-    "large": ({"hidden_size": 2**31 - 1, "head_dim": 16, "vocab_size": 2**31 - 1}, "embed_tokens.weight of shape"),
+    "large": ({"hidden_size": 2**31 - 1, "head_dim": 16, "vocab_size": 2**31 - 1}, "sizes of a model"),
 }
 
 

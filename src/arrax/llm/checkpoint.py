@@ -44,7 +44,13 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """
     folder = Path(path)
     values = _read_json(folder / "config.json")
-    model = Llama(Config.from_dict(values))
+    config = Config.from_dict(values)
+    try:
+        model = Llama(config)
+    except ValueError as error:
+        raise ValueError(
+            f"[load_checkpoint] expected sizes of a model in config.json, and there is none: {error}"
+        ) from None
     weights = _read_weights(folder)
     _quantize(model, values, weights)
     if model.config.tie_word_embeddings:
