@@ -130,7 +130,13 @@ def test_edges(oracle, case, training):
         assert 0 in inputs[0].shape
         oracle.close([ours(*inputs)], [theirs(*given)], 1e-5)
     else:
-        oracle.close(derivatives(mx, nn, ours, inputs), expected, 1e-5)
+        exact = expected
+        if "Norm" in case[0]:  # differences of sums, of which MLX's are further from the truth
+            twin = build(case[0])[1]
+            twin.train(theirs.training)
+            twin.update(tree_map(lambda x: x.astype(apple.float64), twin.parameters()))
+            exact = derivatives(apple, apple_nn, twin, [x.astype(apple.float64) for x in given])
+        oracle.close(derivatives(mx, nn, ours, inputs), expected, 1e-5, exact)
 
 
 def test_where_mlx_is_wrong():
