@@ -315,7 +315,7 @@ def grow(seed: int, length: int | None = None) -> Program:
     """The program of a number; the same at every call."""
     rng = random.Random(seed)
     while True:
-        program = Generator(rng).grow(length or rng.choice((3, 4, 4, 5, 5, 6, 7, 8, 10)))
+        program = Generator(rng).grow(length or rng.choice((3, 4, 4, 5, 5, 6, 7, 8, 10, 15, 25)))
         if program.outputs:
             return program
 

@@ -251,7 +251,7 @@ def matrix_function(g: Generator) -> None:
         g.new_input(g.pick(("float32", "float64")), (*g.pick(((), (2,))), size, size), "plain")
     a = g.value(lambda v: v.dtype in ("float32", "float64") and fits(v))
     n = a.shape[-1]
-    regular = f"mx.tanh({{0}}) + {n + 2} * mx.eye({n}, dtype={{0}}.dtype)"
+    regular = f"mx.tanh(mx.where({{0}} == {{0}}, {{0}}, 1)) + {n + 2} * mx.eye({n}, dtype={{0}}.dtype)"
     template = g.pick(
         (f"mx.linalg.inv({regular})", f"mx.linalg.solve({regular}, {{0}})", f"mx.linalg.det({regular} / {n + 2})",
          f"mx.linalg.cholesky(({regular}) + mx.swapaxes({regular}, -1, -2))", f"mx.linalg.qr({regular})[1]",

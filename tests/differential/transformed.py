@@ -109,7 +109,7 @@ def batched(g: Generator) -> None:
 
 @operation(3, inner=False)
 def compiled(g: Generator) -> None:
-    """A compiled function, that may have been compiled for other sizes, or called with other data before."""
+    """A compiled or checkpointed function, called once or again."""
     picked = _arguments(g, floating=False)
     inner = g.inside(picked, _length(g), smooth=False, limit=g.limit)
     _, f = _function(g, inner, len(picked), floating=False)
