@@ -256,6 +256,8 @@ class Lowering:
         if position in self.scheduler.unrolled:
             dtype = node.dtype.compute if node.prim.in_runs else self._accumulator(node)
             wide = [cast(v, dtype) for v in operands]
+            if node.prim.lower == "add" and dtype.is_float:  # begins with 0, as a loop does, if all of them are -0
+                wide.insert(0, const(0.0, dtype))
             return self._rounded(node, functools.reduce(functools.partial(combine, node.prim.lower), wide))
         return emit(node.prim.lower, operands, node.dtype)
 
@@ -511,7 +513,10 @@ class Lowering:
         (root,) = self.group.roots
         node = self.nodes[root.node]
         how, dtype = node.prim.lower, self._accumulator(node)
+        inclusive = node.params[2]
         start = initial("max" if how == "logaddexp" else how, dtype)
+        if inclusive and dtype.is_float and start == 0:
+            start = -0.0  # which leaves the first element as it is, also if that is -0
         register = Register("r0", dtype, "set", start)
         body.append(Reset(register))
         nest, inner = self._loops(cols, None, 1)
@@ -521,7 +526,7 @@ class Lowering:
         update = Update(register, combine(how, read(register), cast(self.value(source, values), dtype)))
         buffer = self._buffer(root.target, node.dtype, written=True)
         state = store(buffer, self.number(root.address, values), self._rounded(node, read(register)))
-        inner.extend([update, state] if node.params[2] else [state, update])
+        inner.extend([update, state] if inclusive else [state, update])
         body.extend(nest)
 
     def _cut(self, blocks: list[Block], vector: Block | None) -> list[Task]:

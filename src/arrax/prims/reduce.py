@@ -37,17 +37,20 @@ def _declare(
     result: Dtype | None = None,
     in_runs: bool = False,
 ) -> Primitive:
+    indexed = result is uint32
+
     def infer(inputs: tuple[Node, ...], params: tuple) -> tuple[Shape, Dtype]:
-        if result is uint32:
+        if indexed:
             countable(name, inputs[0].shape[params[0][0]])
         return reduced_shape(inputs[0].shape, params[0]), result or inputs[0].dtype
 
     def evaluate(params: tuple, shape: Shape, dtype: Dtype, a: np.ndarray) -> np.ndarray:
+        if not indexed and all(a.shape[i] == 1 for i in params[0]):
+            return a
         a = accumulated(combine, a)
         with np.errstate(all="ignore"):
             return converted(np.asarray(reference(a, params[0])), dtype).reshape(shape)
 
-    indexed = result is uint32
     return register(
         Primitive(
             name,

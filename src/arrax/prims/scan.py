@@ -36,11 +36,11 @@ def _declare(name: str, accumulate: Callable[..., Any], neutral: float, vjp: Any
             return a
         line = np.moveaxis(accumulated(combine, a), axis, 0)
         line = line[::-1] if reverse else line
+        if not inclusive:
+            first = np.full_like(line[:1], _limit(neutral, a.dtype))
+            line = np.concatenate([first, line[:-1]])
         with np.errstate(all="ignore"):
             run = accumulate(line)
-        if not inclusive:
-            first = np.full_like(run[:1], _limit(neutral, a.dtype))
-            run = np.concatenate([first, run[:-1]])
         run = run[::-1] if reverse else run
         return converted(np.moveaxis(run, 0, axis), dtype)
 
