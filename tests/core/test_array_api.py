@@ -43,7 +43,6 @@ RTOL = {"float32": 2e-5, "complex64": 1e-4, "float64": 1e-12, "complex128": 1e-1
 DEVIATIONS: dict[str, str] = {
     **{f"dlpack numpy[{d}]": "MLX takes arrays of doubles from other libraries in single precision"
        for d in ("float64", "complex128")},
-    "special remainder-compiled[float32]": "remainders in float32 hold for quotients up to 2^72",
     "special floor_divide-compiled": FLOORED,
     "special floor_divide-reference": FLOORED,
     **{f"type {call}": UINT32 for call in (

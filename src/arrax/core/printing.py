@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from arrax.core.arguments import as_int
 from arrax.graph.dtypes import Dtype, bfloat16, bool_
 
 _EDGE = 3  # how many elements are shown at both ends of a long axis
+DIGITS = 1100  # more than a float64 has behind its point
 
 
 _repr_machine_array = reprlib.Repr.repr_array
@@ -40,7 +42,15 @@ _options = PrintOptions()
 
 
 def set_printoptions(precision: int = -1) -> None:
-    """Sets how many digits follow the point when numbers are printed; -1 for six significant digits."""
+    """Sets how many digits follow the point when numbers are printed; -1 for six significant digits.
+
+    Raises:
+        TypeError: for what is no int.
+        ValueError: below -1, and for more digits than any number has.
+    """
+    precision = as_int("set_printoptions", precision, "precision")
+    if not -1 <= precision <= DIGITS:
+        raise ValueError(f"[set_printoptions] expected a precision of -1 to {DIGITS}, got {precision}: choose another")
     _options.precision = precision
 
 

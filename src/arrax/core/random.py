@@ -542,13 +542,14 @@ def categorical(
             )
         at = len(target) + 1 + from_end
         drawn = (*target[:at], node.shape[axis], *target[at:])
-    if not node.shape[axis]:
+    single = math.prod(rest) == 1  # MLX draws from one distribution in another way, which may be no numbers
+    if not node.shape[axis] or (0 in drawn and not single):
         raise ValueError(f"[{op}] expected something to draw from, got shape {list(drawn)}: leave out empty axes")
     dtype = promote(float32, node.dtype)
     node = p.cast(node, dtype)
     at = len(drawn) + from_end
     target = (*drawn[:at], *drawn[at + 1 :])
-    if target and math.prod(rest) == 1:  # MLX draws a single number in the other way
+    if target and single:
         u = p.cast(_unit(op, key, target, float32), dtype)
         return _wrap(by_cumulative_distribution(reshape(node, (node.size,)), u))
     noisy = p.add(node, p.cast(_gumbel(op, key, drawn, float32), dtype))

@@ -249,9 +249,11 @@ def synchronize(stream: int | None = None) -> None:
     Raises what has failed there since the last time.
     """
     with _lock:
-        _end([job for job in _jobs if stream is None or job.stream == stream])
-        failed = [s for s in _failures if stream is None or s == stream]
-        failures = [_failures.pop(s)[0] for s in failed]
+        try:
+            _end([job for job in _jobs if stream is None or job.stream == stream])
+        finally:  # what is raised here is not raised once more
+            failed = [s for s in _failures if stream is None or s == stream]
+            failures = [_failures.pop(s)[0] for s in failed]
     if failures:
         raise failures[0]
 
