@@ -29,7 +29,8 @@ MODULES = {
 }  # fmt: skip
 # They change the process, or make what nobody asks for twice.
 LEFT_OUT = {"set_default_device", "set_default_stream", "set_memory_limit", "set_wired_limit", "set_cache_limit",
-            "disable_compile", "export_to_dot", "new_stream", "new_thread_local_stream", "seed"}  # fmt: skip
+            "disable_compile", "export_to_dot", "new_stream", "new_thread_local_stream", "seed",
+            "set_printoptions"}  # fmt: skip
 
 
 OPERATORS = "add sub mul truediv floordiv mod pow matmul lt eq ne and or lshift getitem setitem radd format"
@@ -119,3 +120,11 @@ def test_wrong_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         signal.signal(signal.SIGALRM, before)
         mx.random.state[0] = state
     assert not found, f"{len(found)} calls\n" + "\n".join(found)
+
+
+def test_precision_of_printed_numbers():
+    """`set_printoptions` changes the process: what it refuses leaves the precision as it was."""
+    for wrong in (None, "3", {}, 1.5, 2**31, 10**30, -2, 2**20):
+        with pytest.raises((TypeError, ValueError), match=r"\[set_printoptions\]"):
+            mx.set_printoptions(wrong)
+    assert mx.get_printoptions().precision == -1
