@@ -436,14 +436,14 @@ class Scheduler:
         self._propagate(position, group, coords)
 
     def _is_handful(self, position: int, must: bool) -> bool:
-        """Whether a reduction of a few elements is stored, or wanted once for each result: its loop is written out."""
+        """Whether a reduction of a few elements is written out: wanted once for each result, or a product's sum."""
         node, demand = self.order[position], self.demand[position]
         count = math.prod(node.inputs[0].shape[i] for i in node.params[0])
         if node.prim.lower not in ("add", "mul", "max", "min") or not 1 < count <= TINY:
             return False
         cost = self.weight[self.position[id(node.inputs[0])]][0]
-        if must:
-            return count * cost <= MAX_WRITTEN_OUT
+        if must:  # in a product there are several sums, one inside of another
+            return node.prim.in_runs and count * cost <= MAX_WRITTEN_OUT
         if len(demand) != 1:
             return False
         ((number, places),) = demand.items()

@@ -201,7 +201,7 @@ def _trace(
             finally:
                 captured.undo()
     results = [a._node for a in found]
-    arguments = {id(n) for n in nodes}
+    arguments = {id(n) for n in nodes if n.buffer is None}  # data may be captured, although MLX refuses that too
     if any(id(n) in arguments for n in needed([resolve(n) for n in results])):
         raise ValueError(
             "[compile] Attempting to compile a function with uncaptured inputs is not allowed. "
